@@ -1,0 +1,111 @@
+# Needs make, git and a Python of version 3.11 or newer; everything else is installed into .venv and .build.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test sandbox bench kills lint sanity importer integration matrix docs build release packages ci clean
+
+PORT = 8765
+TENANTS = 3
+# The installed collections and the settings of whoever runs this stay out of it.
+export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.build/link
+export ANSIBLE_CONFIG := $(CURDIR)/.build/ansible.cfg
+export ANSIBLE_HOME := $(CURDIR)/.build/ansible
+export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/.build/hypothesis
+
+VENV := $(CURDIR)/.venv/bin
+LINT := $(CURDIR)/.build/lint/bin
+DOCS := $(CURDIR)/.build/docs-venv/bin
+IMPORTER := $(CURDIR)/.build/importer/bin
+LINK := .build/link/ansible_collections/haloops/halo
+VENV_TOOLS := tools/venv.sh tools/pick_python.sh
+install = @tools/venv.sh $(1) "$$(tools/pick_python.sh)" -r $(2) && touch $@
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+
+demo: .venv/base.ok $(LINK)  ## three tenants in the sandbox: provision, again, switch an agent
+	PATH="$(VENV):$$PATH" $(VENV)/python tools/demo.py
+
+test: .venv/test.ok $(LINK)  ## all tests on one Python and one ansible-core; PYTEST_ARGS= goes to pytest
+	PATH="$(VENV):$$PATH" $(VENV)/python -m pytest $(PYTEST_ARGS)
+
+sandbox: .venv/base.ok  ## a Halo look-alike on 127.0.0.1; PORT=8765 TENANTS=3
+	$(VENV)/python -m halo_sandbox --port $(PORT) --tenants $(TENANTS)
+
+bench: .venv/test.ok $(LINK)  ## the benchmark, as a table; BENCH_ARGS=
+	PATH="$(VENV):$$PATH" $(VENV)/python tests/bench/run.py $(BENCH_ARGS)
+
+kills: .venv/test.ok $(LINK)  ## kill 200 rotations and look what is left of them (long)
+	PATH="$(VENV):$$PATH" $(VENV)/python -m pytest tests/scenario/test_kills.py --kills 200 $(PYTEST_ARGS)
+
+lint: .build/lint/ok $(LINK)  ## style, types, spelling, YAML, roles and playbooks, changelog, documentation
+	$(LINT)/ruff check .
+	$(LINT)/codespell
+	$(LINT)/yamllint -s .
+	$(LINT)/shellcheck tools/*.sh .ci/run
+	$(LINT)/mypy -p ansible_collections.haloops.halo.plugins
+	$(LINT)/mypy tools
+	$(LINT)/antsibull-changelog lint
+	$(LINT)/antsibull-docs lint-collection-docs --plugin-docs --skip-rstcheck --validate-collection-refs self .
+	PATH="$(LINT):$$PATH" $(LINT)/ansible-lint --offline --strict --nocolor
+
+sanity: .venv/base.ok .build/bin/shellcheck  ## ansible-test sanity on each ansible-core; SANITY_ARGS="--core 2.21"
+	$(VENV)/python tools/ansible_test.py sanity $(SANITY_ARGS)
+
+integration: .venv/base.ok  ## ansible-test integration, in the sandbox or a real instance; INTEGRATION_ARGS="-- TARGET"
+	$(VENV)/python tools/ansible_test.py integration $(INTEGRATION_ARGS)
+
+matrix: .venv/base.ok $(LINK)  ## all tests on every ansible-core and Python that is here; MATRIX_ARGS=--quick
+	$(VENV)/python tools/matrix.py $(MATRIX_ARGS)
+
+docs: .build/docs-venv/ok $(LINK)  ## the documentation as HTML, in .build/docs
+	@mkdir -p .build/docs/rst && chmod 700 .build/docs/rst
+	PATH="$(DOCS):$$PATH" $(DOCS)/antsibull-docs collection --use-current --fail-on-error --squash-hierarchy --cleanup everything \
+		--dest-dir .build/docs/rst haloops.halo
+	$(DOCS)/sphinx-build -M html .build/docs/rst .build/docs -c docs --fail-on-warning --keep-going --quiet
+	@echo .build/docs/html/index.html
+
+build: .venv/base.ok  ## the collection's archive, in dist
+	PATH="$(VENV):$$PATH" $(VENV)/python tools/build.py
+
+importer: .build/importer/ok ## what Galaxy would say about that archive
+	PATH="$(IMPORTER):$$PATH" $(IMPORTER)/python tools/importer.py
+
+release: .build/lint/ok .build/importer/ok $(LINK)  ## make release VERSION=x.y.z: changelog, version, archive, checksum
+	PATH="$(LINT):$$PATH" $(LINT)/python tools/release.py "$(VERSION)"
+
+packages:  # What tests use that no Python package has.
+	@tools/packages.sh
+
+CI_STEPS = lint importer docs sanity integration "matrix MATRIX_ARGS=--quick" "bench BENCH_ARGS=--short"
+ci: packages  ## every check that a change must pass, besides demo and test
+	@set -e; for step in $(CI_STEPS); do \
+		started=$$(date +%s); \
+		eval "$(MAKE) --no-print-directory $$step"; \
+		echo "== make $$step: $$(($$(date +%s) - started)) s"; \
+	done
+
+clean:  ## remove all that make made
+	rm -rf .build .venv dist tests/sandbox/*.egg-info
+
+.venv/base.ok: requirements.txt requirements/base.txt tests/sandbox/pyproject.toml $(VENV_TOOLS)
+	$(call install,.venv,requirements/base.txt)
+
+.venv/test.ok: .venv/base.ok requirements/test.txt
+	$(call install,.venv,requirements/test.txt)
+
+.build/lint/ok: requirements.txt requirements/base.txt requirements/lint.txt tests/sandbox/pyproject.toml $(VENV_TOOLS)
+	$(call install,.build/lint,requirements/lint.txt)
+
+.build/docs-venv/ok: requirements.txt requirements/docs.txt $(VENV_TOOLS)
+	$(call install,.build/docs-venv,requirements/docs.txt)
+
+.build/importer/ok: requirements.txt requirements/importer.txt $(VENV_TOOLS)
+	$(call install,.build/importer,requirements/importer.txt)
+
+# ansible-test takes shellcheck from PATH, where no more than that of this environment should get.
+.build/bin/shellcheck: .build/lint/ok
+	@mkdir -p $(@D) && ln -sf $(LINT)/shellcheck $@
+
+$(LINK): | .venv/base.ok
+	@$(VENV)/python tools/tree.py link

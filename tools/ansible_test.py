@@ -1,0 +1,120 @@
+# Copyright: (c) 2026, Halo Ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runs ansible-test on a copy of the collection, with PyPI alone, and believes it only when it tested something."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import tree
+from pairs import BUILD, PAIRS, ROOT, NotHere, arguments, environment, first_python
+
+# Of the script that ansible-test wants to download: one version for each version of ansible-core.
+GET_PIP = {"2.16": "23_1_2", "2.19": "24_2", "2.21": "25_2"}
+# Sanity tests without which a run is not worth much.
+ESSENTIAL = {"ansible-doc", "compile", "import", "pep8", "pylint", "shellcheck", "validate-modules", "yamllint"}
+SHOWN = ("ERROR", "FATAL", "WARNING", "[WARNING]", "Running ", "PLAY RECAP", "testhost ")
+# It would rather have en_US.UTF-8, which a bare Debian lacks. No test here depends on it.
+HARMLESS = re.compile(r'WARNING: (Using locale "|Reviewing previous 1 warning)')
+
+
+def prepare_home() -> Path:
+    """A home for ansible-test, which keeps its environments there: below .build, with the stand-in for get-pip."""
+    home = BUILD / "home"
+    cache = home / ".ansible/test/cache"
+    cache.mkdir(parents=True, exist_ok=True)
+    for version in GET_PIP.values():
+        shutil.copyfile(ROOT / "tools/get_pip.py", cache / f"get_pip_{version}.py")
+    return home
+
+
+def run(command: list[str], folder: Path, env: dict[str, str], log: Path) -> list[str]:
+    """Run a command and give its lines; they go to the log too, and those that matter are shown while they come.
+
+    Exits, after it has shown all the lines, if the command fails.
+    """
+    lines = []
+    with (
+        log.open("w", encoding="utf-8") as file,
+        subprocess.Popen(
+            command,
+            cwd=folder,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process,
+    ):
+        assert process.stdout is not None
+        for line in process.stdout:
+            file.write(line)
+            lines.append(line.rstrip())
+            if line.startswith(SHOWN):
+                print(line, end="", flush=True)
+    if process.returncode:
+        print("\n".join(lines))
+        sys.exit(f"ansible-test failed (status {process.returncode}); the lines above are also in {log}")
+    return lines
+
+
+def doubts(command: str, chosen: list[str], lines: list[str]) -> list[str]:
+    """Why a run that ended well proves nothing: ansible-test only warns when targets or programs are missing."""
+    found = [line for line in lines if line.startswith(("WARNING:", "[WARNING]")) and not HARMLESS.match(line)]
+    found += [line for line in lines if "targets skipped" in line and line not in found]
+    ran = {match[1] for match in map(re.compile(r'Running (?:sanity test )?"?([\w-]+)').match, lines) if match}
+    if not ran:
+        found.append("nothing ran")
+    if command == "sanity" and not chosen:
+        found += [f"the test {name} did not run" for name in sorted(ESSENTIAL - ran)]
+    return found
+
+
+def newest_core() -> str:
+    """The newest version of ansible-core for which a Python is here."""
+    for core in reversed(PAIRS):
+        with contextlib.suppress(NotHere):
+            first_python(core)
+            return core
+    raise NotHere("No Python that any ansible-core needs is here.")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, epilog="What follows -- is given to ansible-test.")
+    parser.add_argument("command", choices=("sanity", "integration"))
+    when_not_given = "may be repeated; when not given, all for sanity and the newest for integration"
+    parser.add_argument("--core", action="append", choices=tuple(PAIRS), help=when_not_given)
+    own, others = arguments()
+    args = parser.parse_args(own)
+
+    folder, home = tree.copy(), prepare_home()
+    if args.command == "sanity" and list(folder.glob("tests/sanity/ignore*.txt")):
+        sys.exit("tests/sanity/ignore*.txt: this collection ignores nothing. Repair the code instead.")
+    for core in args.core or (PAIRS if args.command == "sanity" else [newest_core()]):
+        python = first_python(core)
+        bin_folder = environment(core, python) / "bin"
+        print(f"== ansible-test {args.command}: ansible-core {core}, Python {python}", flush=True)
+        path = os.pathsep.join([str(bin_folder), str(BUILD / "bin"), os.environ["PATH"]])
+        env = {**os.environ, "HOME": str(home), "PATH": path, "LC_ALL": "C.UTF-8"}
+        command = [str(bin_folder / "ansible-test"), args.command, "--venv", "--python", python, "--color", "no"]
+        if args.command == "integration":
+            command.append("--requirements")
+        log = BUILD / f"{args.command}-{core}.log"
+        if found := doubts(args.command, others, run([*command, *others], folder, env, log)):
+            sys.exit("Not accepted:\n" + "\n".join(found))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except NotHere as nothing:
+        sys.exit(str(nothing))

@@ -1,0 +1,47 @@
+# Copyright: (c) 2026, Halo Ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Builds the collection's archive into dist, from what git has or would add, and looks at what is in it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import tree
+
+DIST = tree.ROOT / "dist"
+# What may be at the top of the archive. What is for developers alone stays out: see build_ignore in galaxy.yml.
+WANTED = {
+    *("CHANGELOG.rst", "CONTRIBUTING.md", "FILES.json", "LICENSE", "MANIFEST.json", "README.md", "requirements.txt"),
+    *("changelogs", "docs", "examples", "meta", "playbooks", "plugins", "roles"),
+}
+
+
+def version() -> str:
+    """The version in galaxy.yml."""
+    return re.findall(r"^version: (.+)$", (tree.ROOT / "galaxy.yml").read_text(encoding="utf-8"), re.MULTILINE)[0]
+
+
+def build() -> Path:
+    """Build the archive and give its path. Exits if ansible-galaxy fails or the archive holds what it should not."""
+    command = ["ansible-galaxy", "collection", "build", "--force", "--output-path", str(DIST), str(tree.copy())]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(done.stdout + done.stderr)
+    archive = DIST / f"haloops-halo-{version()}.tar.gz"
+    with tarfile.open(archive) as file:
+        names = file.getnames()
+    if surplus := sorted({name.split("/")[0] for name in names} - WANTED):
+        sys.exit(f"{archive.name} holds {', '.join(surplus)}, which is not WANTED; ignore it in galaxy.yml")
+    if "plugins/modules" not in names:
+        sys.exit(f"{archive.name} has no modules")
+    return archive
+
+
+if __name__ == "__main__":
+    print(build())

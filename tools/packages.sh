@@ -1,0 +1,22 @@
+#!/bin/sh
+# Copyright: (c) 2026, Halo Ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Installs the Debian packages that some tests use, when it may; those tests are skipped where they are missing.
+set -eu
+
+missing=
+command -v pass >/dev/null || missing="$missing pass"
+command -v gpg >/dev/null || missing="$missing gnupg"
+if [ -z "$missing" ]; then
+    exit 0
+fi
+if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq
+    # shellcheck disable=SC2086  # names of packages, to be split
+    apt-get install -qq -y --no-install-recommends $missing >/dev/null
+else
+    echo "Not here:$missing. The tests of the password store will be skipped; to run them, install these packages." >&2
+fi
