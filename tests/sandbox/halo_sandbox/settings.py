@@ -1,0 +1,128 @@
+# Copyright: (c) 2026, Halo Ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a test can change of a tenant's behaviour."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from .store import Store
+
+DEFAULTS: dict[str, Any] = {
+    "read_only": False,
+    "rate_limit": None,
+    "latency_ms": 0,
+    "list_shape": "bare",
+    "answer_shape": "object",
+    "write_status": 201,
+    "client_id_policy": "keep",
+    "secret_policy": "keep",
+    "secret_mask": None,
+    "unique_names": False,
+    "auth_path": "/auth",
+    "token_seconds": 3600,
+    # None: as the seed has it, true for globex alone
+    "hosted_integrator": None,
+}
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
+
+
+def _one_of(*allowed: Any) -> Callable[[Any], bool]:
+    return lambda value: any(value is item or (value == item and type(value) is type(item)) for item in allowed)
+
+
+def _rate_limit(value: Any) -> bool:
+    return value is None or (
+        isinstance(value, dict)
+        and set(value) <= {"requests", "seconds", "retry_after"}
+        and _number(value.get("requests"))
+        and _number(value.get("seconds"))
+        and (value.get("retry_after") is None or _number(value["retry_after"]))
+    )
+
+
+_VALID: dict[str, Callable[[Any], bool]] = {
+    "read_only": _one_of(True, False),
+    "rate_limit": _rate_limit,
+    "latency_ms": _number,
+    "list_shape": _one_of("bare", "wrapped", "results"),
+    "answer_shape": _one_of("object", "array"),
+    "write_status": _one_of(200, 201),
+    "client_id_policy": _one_of("keep", "replace"),
+    "secret_policy": _one_of("keep", "replace"),
+    "secret_mask": _one_of(None, "", "********"),
+    "unique_names": _one_of(True, False),
+    "auth_path": lambda value: isinstance(value, str) and value.startswith("/") and not value.endswith("/"),
+    "token_seconds": _number,
+    "hosted_integrator": _one_of(None, True, False),
+}
+
+
+class Settings:
+    """The settings in force, per tenant. They belong to the state: a restart keeps them."""
+
+    def __init__(self, store: Store, latency_ms: float | None = None) -> None:
+        """*latency_ms*: the default of that setting for this run, which also undoes what was saved of it for all."""
+        self._store = store
+        self._defaults = DEFAULTS if latency_ms is None else {**DEFAULTS, "latency_ms": latency_ms}
+        saved = json.loads(store.meta("settings") or "{}")
+        self._all: dict[str, Any] = saved.get("all", {})
+        self._tenants: dict[str, dict[str, Any]] = saved.get("tenants", {})
+        if latency_ms is not None:
+            self._all.pop("latency_ms", None)
+        self._merged: dict[str, dict[str, Any]] = {}
+
+    def of(self, tenant: str) -> dict[str, Any]:
+        """All settings of a tenant. Not to be changed."""
+        if tenant not in self._merged:
+            merged = {**self._defaults, **self._all, **self._tenants.get(tenant, {})}
+            if merged["hosted_integrator"] is None:
+                merged["hosted_integrator"] = tenant == "globex"
+            self._merged[tenant] = merged
+        return self._merged[tenant]
+
+    def common(self) -> dict[str, Any]:
+        """What holds for every tenant that has no setting of its own."""
+        return {**self._defaults, **self._all}
+
+    def own(self) -> dict[str, dict[str, Any]]:
+        """What was set for single tenants."""
+        return self._tenants
+
+    def change(self, tenant: str | None, values: dict[str, Any]) -> None:
+        """Set *values* for one tenant, or for all: then what single tenants had of these is dropped.
+
+        Raises ValueError for a name or a value that is not known; nothing is changed then.
+        """
+        for name, value in values.items():
+            if name not in _VALID:
+                raise ValueError(f"unknown setting {name!r}; known: {', '.join(DEFAULTS)}")
+            if not _VALID[name](value):
+                raise ValueError(f"bad value for {name}: {value!r}")
+        if tenant is None:
+            self._all.update(values)
+            for own in self._tenants.values():
+                for name in values:
+                    own.pop(name, None)
+        else:
+            self._tenants.setdefault(tenant, {}).update(values)
+        self._save()
+
+    def reset(self, tenant: str | None) -> None:
+        """Back to the defaults, for all or for one tenant (which then has what holds for all)."""
+        if tenant is None:
+            self._all.clear()
+            self._tenants.clear()
+        else:
+            self._tenants.pop(tenant, None)
+        self._save()
+
+    def _save(self) -> None:
+        self._merged.clear()
+        self._store.set_meta("settings", json.dumps({"all": self._all, "tenants": self._tenants}))
