@@ -1,0 +1,326 @@
+# Copyright: (c) 2026, Halo Ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Login: where the authorisation server is, access tokens, and sharing one token within a run.
+
+Sources: the client credentials grant of Halo's authorisation server (form-encoded POST to ``/token``, the tenant in
+the query), and ``GET /api/AuthInfo``, which tells without a token where that server is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import tempfile
+import time
+import typing as t
+from urllib.parse import urlsplit, urlunsplit
+
+from .errors import HaloError, LoginError, one_line, redact
+from .http import Answer, Transport
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclasses.dataclass(frozen=True)
+class Connection:
+    """How to reach one tenant, and as whom. Build it with :meth:`from_params`."""
+
+    url: str
+    tenant: str | None
+    client_id: str | None
+    client_secret: str | None = dataclasses.field(repr=False)
+    access_token: str | None = dataclasses.field(repr=False)
+    auth_url: str | None
+    scope: str
+    verify: bool | str
+    timeout: float
+    retry_seconds: float
+
+    @classmethod
+    def from_params(cls, params: t.Mapping[str, t.Any]) -> Connection:
+        """The connection options ``halo_*`` of a task.
+
+        An option that is the empty string counts as unset, and its environment variable is asked.
+
+        :raises HaloError: an option is missing, or an address cannot be one
+        """
+        given: dict[str, t.Any] = {
+            key: os.environ.get(key.upper()) or None if isinstance(value, str) and not value.strip() else value
+            for key, value in params.items()
+            if key.startswith("halo_")
+        }
+        url = address("halo_url", given.get("halo_url"))
+        if not given.get("halo_access_token"):
+            for option in ("halo_client_id", "halo_client_secret"):
+                if not given.get(option):
+                    raise HaloError(
+                        f"{option} is missing.",
+                        instance=url,
+                        hint="Set halo_client_id and halo_client_secret, or halo_access_token.",
+                    )
+        for option in ("halo_timeout", "halo_retry_seconds"):
+            if given[option] < 0 or (option == "halo_timeout" and given[option] == 0):
+                raise HaloError(f"{option} must be a positive number of seconds.", instance=url)
+        auth_url = given.get("halo_auth_url")
+        if auth_url:
+            auth_url = re.sub(r"/token$", "", address("halo_auth_url", auth_url), flags=re.I)
+        verify: bool | str = given["halo_validate_certs"]
+        if verify and given.get("halo_ca_path"):
+            verify = os.path.expanduser(given["halo_ca_path"])
+        return cls(
+            url=url,
+            tenant=given.get("halo_tenant"),
+            client_id=given.get("halo_client_id"),
+            client_secret=given.get("halo_client_secret"),
+            access_token=given.get("halo_access_token"),
+            auth_url=auth_url,
+            scope=given.get("halo_scope") or "all",
+            verify=verify,
+            timeout=given["halo_timeout"],
+            retry_seconds=given["halo_retry_seconds"],
+        )
+
+    def secrets(self) -> list[str]:
+        """What must never be shown."""
+        return [value for value in (self.client_secret, self.access_token) if value]
+
+    def warnings(self) -> list[str]:
+        """What the user should know about this connection."""
+        told = []
+        address = urlsplit(self.url)
+        if address.scheme == "http" and (address.hostname or "") not in LOOPBACK:
+            told.append(f"{self.url}: secrets and tokens travel unencrypted over http.")
+        return told
+
+
+def address(option: str, value: t.Any) -> str:
+    """A base URL without a trailing slash, and without the /api that Halo shows as its resource server."""
+    if not value:
+        raise HaloError(f"{option} is missing.", hint="Give the address of the instance: https://acme.halopsa.com")
+    text = str(value).strip().rstrip("/")
+    try:
+        parts = urlsplit(text)
+        port_is_valid = parts.port is None or parts.port > 0
+    except ValueError:
+        parts, port_is_valid = urlsplit(""), False
+    if "@" in parts.netloc:
+        raise HaloError(f"{option} holds a user name or a password.", hint="Give the address alone.")
+    if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_valid:
+        raise HaloError(f"{option} is not an address: {text}", hint="It must read like https://acme.halopsa.com")
+    if parts.query or parts.fragment:
+        raise HaloError(f"{option} must not have a query or a fragment.", hint="It must read like https://acme.halopsa.com")
+    return urlunsplit((parts.scheme, parts.netloc, re.sub(r"/api$", "", parts.path, flags=re.I), "", ""))
+
+
+class Token(t.NamedTuple):
+    """An access token as the authorisation server gave it; ``expires_in`` in seconds."""
+
+    value: str
+    scope: str | None
+    expires_in: int
+
+
+class NoTokens:
+    """Shares nothing: each task gets its own token."""
+
+    def get(self, key: str) -> str | None:
+        return None
+
+    def put(self, key: str, token: Token) -> None:
+        pass
+
+    def drop(self, key: str, value: str) -> None:
+        pass
+
+
+class SharedTokens(NoTokens):
+    """Tokens in files of a private folder that Ansible itself removes at the end of the run.
+
+    :param folder: the run's own temporary folder; nothing is ever written anywhere else
+    """
+
+    MARGIN = 60
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+
+    def _path(self, key: str) -> str:
+        return os.path.join(self._folder, "halo-token-" + key)
+
+    def get(self, key: str) -> str | None:
+        try:
+            with open(self._path(key), encoding="utf-8") as file:
+                kept = json.load(file)
+            return str(kept["token"]) if kept["until"] > time.time() else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def put(self, key: str, token: Token) -> None:
+        try:
+            # mkstemp makes it 0600, and a rename is atomic: another task sees the whole token or none
+            handle, draft = tempfile.mkstemp(dir=self._folder)
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump({"token": token.value, "until": time.time() + token.expires_in - self.MARGIN}, file)
+            os.replace(draft, self._path(key))
+        except OSError:
+            # sharing saves a request; the task does not depend on it
+            return
+
+    def drop(self, key: str, value: str) -> None:
+        if self.get(key) == value:
+            try:
+                os.unlink(self._path(key))
+            except OSError:
+                return
+
+
+class Login:
+    """Access tokens for one connection.
+
+    :param tokens: where tokens are shared with other tasks of the run
+    """
+
+    def __init__(self, connection: Connection, transport: Transport, tokens: NoTokens | None = None) -> None:
+        self.connection = connection
+        self._transport = transport
+        self._tokens = tokens or NoTokens()
+        self._token = connection.access_token
+
+    @property
+    def _key(self) -> str:
+        one = self.connection
+        told = (one.url, one.auth_url, one.tenant, one.scope, one.client_id, one.client_secret)
+        return hashlib.sha256(repr(told).encode()).hexdigest()
+
+    def use(self, client_secret: str) -> None:
+        """Log in with another secret of the same application from now on."""
+        self.connection = dataclasses.replace(self.connection, client_secret=client_secret)
+        self._token = None
+
+    def secrets(self) -> list[str]:
+        """What must never be shown, the token in use included."""
+        return self.connection.secrets() + ([self._token] if self._token else [])
+
+    def token(self) -> str:
+        """The token to use now: the one in use, one of another task of the run, or a new one.
+
+        :raises LoginError: Halo refuses the credentials
+        """
+        if not self._token:
+            self._token = self._tokens.get(self._key)
+        if not self._token:
+            fresh = self.request_token()
+            self._token = fresh.value
+            self._tokens.put(self._key, fresh)
+        return self._token
+
+    def adopt(self, token: Token) -> Token:
+        """Use this token for the requests that follow; it is not shared."""
+        self._token = token.value
+        return token
+
+    def renew(self) -> bool:
+        """Forget a token that Halo refused; False when there is no way to get another."""
+        if self.connection.access_token or not self._token:
+            return False
+        self._tokens.drop(self._key, self._token)
+        self._token = None
+        return True
+
+    def request_token(self) -> Token:
+        """Ask the authorisation server for a new token (``POST {auth_url}/token``).
+
+        The server is ``halo_auth_url`` or ``{halo_url}/auth``; when the latter answers 404, ``AuthInfo`` is asked.
+
+        :raises LoginError: the server refuses the credentials or gives a token that opens nothing
+        :raises HaloError: no or no usable answer
+        """
+        own = self.connection.auth_url
+        answer = self._ask(own or self.connection.url + "/auth", self.connection.tenant)
+        if answer.status == 404 and not own:
+            found, tenant = self._discover()
+            if found:
+                answer = self._ask(found, self.connection.tenant or tenant)
+        return self._read(answer)
+
+    def _ask(self, server: str, tenant: str | None) -> Answer:
+        connection = self.connection
+        return self._transport.send(
+            "POST",
+            server + "/token",
+            path="/token",
+            query={"tenant": tenant} if tenant else None,
+            form={
+                "grant_type": "client_credentials",
+                "client_id": connection.client_id or "",
+                "client_secret": connection.client_secret or "",
+                "scope": connection.scope,
+            },
+        )
+
+    def _discover(self) -> tuple[str | None, str | None]:
+        answer = self._transport.send("GET", self.connection.url + "/api/AuthInfo", path="/AuthInfo")
+        told = answer.data if answer.status == 200 and isinstance(answer.data, dict) else {}
+        told = {str(key).lower(): value for key, value in told.items()}
+        server = told.get("auth_url")
+        if not isinstance(server, str) or not server.strip():
+            return None, None
+        tenant = told.get("tenant_id")
+        return address("auth_url of AuthInfo", server), str(tenant) if tenant else None
+
+    def _told(self, text: str) -> str:
+        return one_line(redact(text, self.secrets()))
+
+    def _read(self, answer: Answer) -> Token:
+        about: dict[str, t.Any] = {
+            "instance": self.connection.url,
+            "subject": "login",
+            "method": "POST",
+            "path": "/token",
+            "status": answer.status,
+            "answer": self._told(answer.text) or None,
+        }
+        told = answer.data if isinstance(answer.data, dict) else {}
+        if answer.status in (200, 201):
+            value, scope = told.get("access_token"), told.get("scope")
+            if not isinstance(value, str) or not value:
+                about["answer"] = None
+                raise HaloError("the authorisation server gave no token.", hint="Check halo_auth_url.", **about)
+            if scope is not None and not str(scope).strip():
+                about["answer"] = None
+                raise LoginError("the token opens nothing: it has no scope.", hint="Check halo_scope.", **about)
+            try:
+                seconds = int(told.get("expires_in") or 3600)
+            except (TypeError, ValueError):
+                seconds = 3600
+            return Token(value, str(scope) if scope else None, seconds)
+        error = told.get("error")
+        if answer.status == 401 or (answer.status in (400, 403) and told):
+            hints = {
+                "invalid_scope": "The application must have been granted halo_scope.",
+                "invalid_client": "Check client ID and secret. If the agent that the application logs in as was "
+                "changed, the secret must be re-generated; the application and that agent must be active.",
+            }
+            raise LoginError(
+                f"the credentials were refused ({self._told(str(error or answer.status))}).",
+                code=str(error) if error else None,
+                hint=hints.get(str(error), "Check the application in Halo."),
+                **about,
+            )
+        if answer.location:
+            where = self._told(answer.location)
+            raise HaloError(f"redirected to {where}.", hint="Give that address as halo_auth_url.", **about)
+        if answer.status == 429:
+            raise HaloError("the rate limit lasted longer than halo_retry_seconds.", **about)
+        raise HaloError(
+            f"POST /token answered {answer.status}.",
+            hint="Check halo_url, halo_auth_url and halo_tenant: an unknown host or tenant answers like this."
+            if answer.status in (404, 500)
+            else None,
+            **about,
+        )

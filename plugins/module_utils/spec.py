@@ -1,0 +1,310 @@
+# Copyright: (c) 2026, Halo Ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What an object of Halo looks like to this collection: fields, resources, argument specifications.
+
+A :class:`Field` ties an option to Halo's field names; a :class:`Resource` is a table of fields. Nothing here does I/O.
+Field names and types are those of Halo's OpenAPI description; the exceptions stand in the tests with a reason.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import typing as t
+
+from ansible.module_utils.errors import AnsibleFallbackNotFound
+
+from .client import Raw
+
+Option = dict[str, t.Any]
+
+
+class Ref(t.NamedTuple):
+    """An object of Halo by its id and its name; the id is None where nothing is referred to."""
+
+    id: t.Any
+    name: str | None
+
+    def meant_by(self, word: t.Any) -> bool:
+        """Whether a user who writes ``word`` means this object: its id, or its name in any letter case."""
+        return fold(word) in (fold(self.id), fold(self.name))
+
+
+def fold(value: t.Any) -> str:
+    """The form in which Halo's database compares names: without surrounding blanks and letter case."""
+    return "" if value is None else str(value).strip().casefold()
+
+
+@dataclasses.dataclass(frozen=True)
+class Field:
+    """One option and the field of Halo behind it.
+
+    :param name: the option, and the key in results
+    :param api: Halo's name of the field
+    :param option: its entry in the argument specification
+    :param secret: never read, never shown
+    """
+
+    name: str
+    api: str
+    option: Option
+    secret: bool = False
+
+    def read(self, raw: Raw) -> t.Any:
+        """The value in Halo's object ``raw``, in the collection's form."""
+        return raw.get(self.api)
+
+    def write(self, value: t.Any) -> Raw:
+        """The part of a payload that sets ``value``."""
+        return {self.api: value}
+
+    def canonical(self, value: t.Any) -> t.Any:
+        """Two values are the same to Halo when their canonical forms are equal."""
+        return value
+
+    def show(self, value: t.Any) -> t.Any:
+        """The value as results and diffs hold it."""
+        return value
+
+    @property
+    def sent(self) -> tuple[str, ...]:
+        """Halo's fields that a payload may hold because of this one."""
+        return (self.api,)
+
+
+@dataclasses.dataclass(frozen=True)
+class Text(Field):
+    """A string; Halo trims it, and its database does not tell letter cases apart."""
+
+    def read(self, raw: Raw) -> str | None:
+        return raw.get(self.api) or None
+
+    def canonical(self, value: t.Any) -> str:
+        return fold(value)
+
+
+@dataclasses.dataclass(frozen=True)
+class Flag(Field):
+    """A boolean; ``inverted`` where Halo stores the opposite (inactive, isdisabled)."""
+
+    inverted: bool = False
+
+    def read(self, raw: Raw) -> bool:
+        return bool(raw.get(self.api)) != self.inverted
+
+    def write(self, value: bool) -> Raw:
+        return {self.api: value != self.inverted}
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice(Field):
+    """One of a few words; ``spellings`` gives for each the forms that Halo may use, the one to send first."""
+
+    spellings: t.Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+
+    def read(self, raw: Raw) -> str | None:
+        found = fold(raw.get(self.api))
+        for word, forms in self.spellings.items():
+            if found in forms:
+                return word
+        return found or None
+
+    def write(self, value: str) -> Raw:
+        return {self.api: self.spellings[value][0]}
+
+
+@dataclasses.dataclass(frozen=True)
+class Values(Field):
+    """A set of strings that Halo keeps as ``[{key: value}]``, or else joined in the field ``joined``."""
+
+    key: str = "name"
+    joined: str | None = None
+    also: tuple[str, ...] = ()
+
+    def read(self, raw: Raw) -> list[str]:
+        rows = raw.get(self.api)
+        found = [str(row.get(self.key) or "") if isinstance(row, dict) else str(row) for row in rows or []]
+        if not found and self.joined:
+            found = str(raw.get(self.joined) or "").replace(",", " ").split()
+        return sorted({value for value in found if value}, key=fold)
+
+    def write(self, value: t.Iterable[str]) -> Raw:
+        return {self.api: [dict.fromkeys((self.key, *self.also), item) for item in self.show(value)]}
+
+    def canonical(self, value: t.Any) -> frozenset[str]:
+        return frozenset(item.strip() for item in value or ())
+
+    def show(self, value: t.Iterable[str]) -> list[str]:
+        return sorted({item.strip() for item in value}, key=fold)
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """Where objects that others refer to are listed: by id or name, ``more_ids`` naming further id fields."""
+
+    label: str
+    path: str
+    query: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    more_ids: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Refs(Field):
+    """A set of references, kept as ``[{id_key: ..., name_key: ...}]``; ``summary`` is the field of list rows that
+    holds the names alone, separated by commas."""
+
+    target: Target = Target("", "")
+    id_key: str = "id"
+    name_key: str = "name"
+    summary: str | None = None
+
+    def read(self, raw: Raw) -> list[Ref]:
+        rows = raw.get(self.api)
+        if rows is None and self.summary:
+            return [Ref(None, name.strip()) for name in str(raw.get(self.summary) or "").split(",") if name.strip()]
+        return [Ref(row.get(self.id_key), row.get(self.name_key)) for row in rows or [] if isinstance(row, dict)]
+
+    def write(self, value: t.Iterable[Ref]) -> Raw:
+        return {self.api: [{self.id_key: ref.id} for ref in value]}
+
+    def canonical(self, value: t.Any) -> frozenset[str]:
+        return frozenset(fold(ref.id) for ref in value or ())
+
+    def show(self, value: t.Iterable[Ref]) -> list[str]:
+        return sorted((ref.name or str(ref.id) for ref in value), key=fold)
+
+
+@dataclasses.dataclass(frozen=True)
+class NameRef(Text):
+    """A reference that Halo keeps by name."""
+
+    target: Target = Target("", "")
+
+
+@dataclasses.dataclass(frozen=True)
+class OneRef(Field):
+    """A reference that Halo keeps as an id, its name beside it in ``name_api`` (read only)."""
+
+    target: Target = Target("", "")
+    name_api: str | None = None
+
+    def read(self, raw: Raw) -> Ref:
+        found = raw.get(self.api)
+        return Ref(found or None, (raw.get(self.name_api) or None) if self.name_api and found else None)
+
+    def write(self, value: Ref) -> Raw:
+        return {self.api: value.id}
+
+    def canonical(self, value: t.Any) -> str:
+        return fold(value.id) if value else ""
+
+    def show(self, value: Ref) -> dict[str, t.Any]:
+        return {"id": value.id, "name": value.name}
+
+
+@dataclasses.dataclass(frozen=True)
+class Secret:
+    """Which fields make an object a bearer of a client secret that depends on its login agent."""
+
+    api: str
+    client_id_api: str
+    agent: str
+    needs: t.Callable[[t.Mapping[str, t.Any]], bool] = lambda shown: True
+
+
+@dataclasses.dataclass(frozen=True)
+class Resource:
+    """A kind of object of Halo, as a table.
+
+    :param noun: what messages call it; ``key`` is the name of the result
+    :param path: below ``/api``: ``GET path`` lists, ``POST path`` saves, ``GET`` and ``DELETE path/{id}``; a
+        ``singleton`` has just the first two, for one object
+    :param query: what a list must be asked with, so that it hides nothing
+    :param details: fields that only ``GET path/{id}?includedetails=true`` and the answer of a POST hold
+    :param id_type: of the option that gives the id
+    :param defaults: option values for a creation where the user set none
+    :param shown: further keys of the public view: read only, name to a function of Halo's object
+    :param reserved: Halo's fields that ``properties`` must not hold, beyond those of ``fields``
+    :param extra: options of the module that are not fields
+    :param guard: ``guard(client, params, current, change, rotation)`` raises HaloError where a change must not be made
+        without the user's explicit word; called before anything is written, in check mode too
+    :param plural: the key of the info module's result
+    :param filters: options of the info module; ``keep(raw, params)`` says which objects they leave in
+    """
+
+    noun: str
+    key: str
+    path: str
+    fields: tuple[Field, ...]
+    name_api: str = "name"
+    id_option: str = ""
+    id_type: str = "int"
+    query: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    details: tuple[str, ...] = ()
+    defaults: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
+    shown: t.Mapping[str, t.Callable[[Raw], t.Any]] = dataclasses.field(default_factory=dict)
+    secret: Secret | None = None
+    singleton: bool = False
+    reserved: tuple[str, ...] = ()
+    extra: t.Mapping[str, Option] = dataclasses.field(default_factory=dict)
+    guard: t.Callable[..., None] | None = None
+    plural: str = ""
+    filters: t.Mapping[str, Option] = dataclasses.field(default_factory=dict)
+    keep: t.Callable[[Raw, t.Mapping[str, t.Any]], bool] = lambda raw, params: True
+
+    def field(self, name: str) -> Field:
+        return next(field for field in self.fields if field.name == name)
+
+    def public(self, raw: Raw) -> dict[str, t.Any]:
+        """Halo's object as results show it: the collection's names, no secret."""
+        view: dict[str, t.Any] = {} if self.singleton else {"id": raw.get("id")}
+        view.update({field.name: field.show(field.read(raw)) for field in self.fields if not field.secret})
+        view.update({name: read(raw) for name, read in self.shown.items()})
+        return view
+
+    def options(self) -> Option:
+        """The argument specification of the fields."""
+        return {field.name: dict(field.option) for field in self.fields if field.option}
+
+
+def environment(*names: str) -> t.Any:
+    """Fallback for an option: the first of the variables that is set and not empty.
+
+    Controller sets variables of unused credential fields to the empty string.
+    """
+    for name in names:
+        if os.environ.get(name):
+            return os.environ[name]
+    raise AnsibleFallbackNotFound
+
+
+def _connection_option(name: str, **option: t.Any) -> Option:
+    return {**option, "fallback": (environment, [name])}
+
+
+CONNECTION: dict[str, Option] = {
+    "halo_url": _connection_option("HALO_URL", type="str"),
+    "halo_tenant": _connection_option("HALO_TENANT", type="str"),
+    "halo_client_id": _connection_option("HALO_CLIENT_ID", type="str"),
+    "halo_client_secret": _connection_option("HALO_CLIENT_SECRET", type="str", no_log=True),
+    "halo_access_token": _connection_option("HALO_ACCESS_TOKEN", type="str", no_log=True),
+    "halo_auth_url": _connection_option("HALO_AUTH_URL", type="str"),
+    "halo_scope": _connection_option("HALO_SCOPE", type="str", default="all"),
+    "halo_validate_certs": _connection_option("HALO_VALIDATE_CERTS", type="bool", default=True),
+    "halo_ca_path": _connection_option("HALO_CA_PATH", type="path"),
+    "halo_timeout": _connection_option("HALO_TIMEOUT", type="int", default=30),
+    "halo_retry_seconds": _connection_option("HALO_RETRY_SECONDS", type="int", default=330),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """An argument specification with its constraints; ``with_connection`` adds the connection options."""
+
+    options: Option
+    constraints: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
+
+    def with_connection(self) -> Option:
+        return {**CONNECTION, **self.options}
