@@ -82,6 +82,7 @@ def bindings() -> Operation:
                 },
                 "store": {"type": "str"},
                 "store_dir": {"type": "path"},
+                "places": {"type": "list", "elements": "path", "default": []},
                 "rotate": {"type": "bool", "default": False},
                 "verify": {"type": "bool", "default": True},
             }
@@ -363,9 +364,9 @@ def _handover(client: Client, binding: Binding, client_id: t.Any) -> str:
     """What Halo's support has to be told of a hosted Integrator; it names the client ID, not the secret."""
     agent = (binding.agent.change.after or {}).get("name")
     return (
-        f"Please reconnect the Halo Integrator that you host for {client.instance} (client ID {client_id}). It now logs "
-        f'in as the agent "{agent}", and its client secret has been re-generated. We will hand the new secret over in the '
-        "way that you prefer."
+        f"Please reconnect the Halo Integrator that you host for {client.instance} (client ID {client_id}). It now "
+        f'logs in as the agent "{agent}", and its client secret has been re-generated. We will hand the new secret '
+        "over in the way that you prefer."
     )
 
 

@@ -39,7 +39,7 @@ CREDENTIAL = Spec(
 
 
 def advance(now: Entry, params: t.Mapping[str, t.Any]) -> Entry:
-    """The entry after one step; ``begin`` makes a new secret, or takes up the one that is pending. See :mod:`.lifecycle`."""
+    """The entry after one step; ``begin`` makes a new secret, or takes up the pending one. See :mod:`.lifecycle`."""
     step = params["step"]
     if step == "begin":
         return begin(
@@ -54,7 +54,10 @@ def advance(now: Entry, params: t.Mapping[str, t.Any]) -> Entry:
     if step == "amend":
         return amend(now, {key: params[key] for key in ("application_id", "agent_id", "client_id", "client_secret")})
     if step == "finish":
-        return finish(now, {"deliver": params["deliver"], "retire": params["retire"]})
+        # a run that was killed before it had noted them leaves it to the next one
+        ids = {key: params[key] for key in ("application_id", "client_id")}
+        known = amend(now, ids) if now["pending"] else now
+        return finish(known, {"deliver": params["deliver"], "retire": params["retire"]})
     if step == "settle":
         return settle(now, params["done"])
     if step == "withdraw":

@@ -26,6 +26,8 @@ def run_module(operation: Operation) -> None:
         module.fail_json(msg=str(error), error=error.failure())
     except Exception as error:
         module.fail_json(msg=internal_error(error))
+    for text in result.pop("warnings", []):
+        module.warn(text)
     module.exit_json(**result)
 
 

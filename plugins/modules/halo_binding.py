@@ -237,6 +237,11 @@ options:
   store_dir:
     description: Folder of a built-in store.
     type: path
+  places:
+    description: Folders on the controller in which O(bindings[].on_rotated) is looked for, where it is not absolute.
+    type: list
+    elements: path
+    default: []
   rotate:
     description: Whether new secrets are asked for.
     type: bool
@@ -291,8 +296,8 @@ rehearsal:
   type: bool
 login:
   description:
-    - Where the run's own application is a binding and the given secret no longer logs in, C(name) of that binding and C(label)
-      of the stored secret that was used instead. Null otherwise.
+    - Where the run's own application is a binding and the given secret no longer logs in, C(name) of that binding and
+      C(label) of the stored secret that was used instead. Null otherwise.
   returned: success
   type: dict
 todo:

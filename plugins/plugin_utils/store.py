@@ -23,15 +23,17 @@ from ansible.parsing.vault import VaultLib, match_encrypt_secret
 
 from ..module_utils.errors import HaloError
 from ..module_utils.lifecycle import Entry, entry
+from ..module_utils.spec import fold
 
 STORES = ("vault_file", "file")
 LEASE_SECONDS = 3600
 
 
 def safe(name: str) -> str:
-    """A file name for any text: readable as far as it is harmless, and different for different texts."""
-    readable = re.sub(r"[^A-Za-z0-9.-]+", "_", name).strip("._")[:60]
-    return f"{readable or 'x'}-{hashlib.sha256(name.encode()).hexdigest()[:10]}"
+    """A file name for any text: readable as far as it is harmless, and different for texts that Halo tells apart."""
+    name = fold(name)
+    readable = re.sub(r"[^a-z0-9.-]+", "_", name).strip("._-")[:60]
+    return f"{readable or 'x'}-{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:10]}"
 
 
 class FileStore:
@@ -205,12 +207,18 @@ class Lock:
         while True:
             with open(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600), "r+", encoding="utf-8") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
-                # while this process waited, the file may have been removed, and another one made
-                with contextlib.suppress(FileNotFoundError):
-                    if os.path.samestat(os.fstat(file.fileno()), os.stat(self._path)):
-                        age = time.time() - os.fstat(file.fileno()).st_mtime
-                        yield file, _named_in(file), age
-                        return
+                if _is_at(self._path, file):
+                    age = time.time() - os.fstat(file.fileno()).st_mtime
+                    yield file, _named_in(file), age
+                    return
+
+
+def _is_at(path: str, file: t.TextIO) -> bool:
+    """Whether this open file is still the one at ``path``: it may be gone since this process began to wait."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _this_run() -> dict[str, t.Any]:

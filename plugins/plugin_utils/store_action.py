@@ -89,13 +89,28 @@ class BindingAction(StoreAction):
         if not params.get("store"):
             return {}
         store = self._store(params)
+        for one in params.get("bindings") or []:
+            if isinstance(one, dict) and one.get("on_rotated"):
+                one["on_rotated"] = self._tasks_file(str(one["on_rotated"]), params.get("places") or [])
         if not self._task.check_mode:
             self._lock(params).take()
         if store:
             names = [one.get("name") for one in params.get("bindings") or [] if isinstance(one, dict)]
             found = [{"name": str(name), **store.read(str(name))} for name in names if name]
-            self._task.args = {**params, "stored": found}
+            params["stored"] = found
+        self._task.args = params
         return {}
+
+    def _tasks_file(self, name: str, places: list[str]) -> str:
+        """The absolute path of the user's tasks for a new secret, which must be there before one is made."""
+        name = os.path.expanduser(name)
+        for place in places:
+            path = os.path.abspath(os.path.join(place, name))
+            if os.path.isfile(path):
+                return path
+        if os.path.isfile(name) and os.path.isabs(name):
+            return name
+        raise HaloError(f"on_rotated: there is no file {name} in {', '.join(places) or 'any place'}.")
 
 
 class CredentialAction(StoreAction):
