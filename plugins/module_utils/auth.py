@@ -283,22 +283,20 @@ class Login:
             "method": "POST",
             "path": "/token",
             "status": answer.status,
-            "answer": self._told(answer.text) or None,
         }
         told = answer.data if isinstance(answer.data, dict) else {}
         if answer.status in (200, 201):
             value, scope = told.get("access_token"), told.get("scope")
             if not isinstance(value, str) or not value:
-                about["answer"] = None
                 raise HaloError("the authorisation server gave no token.", hint="Check halo_auth_url.", **about)
             if scope is not None and not str(scope).strip():
-                about["answer"] = None
                 raise LoginError("the token opens nothing: it has no scope.", hint="Check halo_scope.", **about)
             try:
                 seconds = int(told.get("expires_in") or 3600)
             except (TypeError, ValueError):
                 seconds = 3600
             return Token(value, str(scope) if scope else None, seconds)
+        about["answer"] = self._told(answer.text) or None
         error = told.get("error")
         if answer.status == 401 or (answer.status in (400, 403) and told):
             hints = {

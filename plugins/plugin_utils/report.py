@@ -26,7 +26,7 @@ def rows(tenant: str, url: str, result: t.Any, failure: str | None) -> list[Row]
     :param result: ``halo_integration_result`` of the tenant, None where there is none
     :param failure: what failed, None where nothing did
     """
-    found = []
+    found: list[Row] = []
     for name, binding in ((result or {}).get("bindings") or {}).items():
         state = "rotated" if binding.get("rotated") else "changed" if binding.get("changed") else "unchanged"
         if (result or {}).get("rehearsal") and state != "unchanged":
@@ -41,7 +41,7 @@ def rows(tenant: str, url: str, result: t.Any, failure: str | None) -> list[Row]
                 "client_id": binding.get("client_id"),
                 "reason": binding.get("reason"),
                 "verified": binding.get("verified"),
-                "note": failure or binding.get("handover") or binding.get("previous_agent"),
+                "note": failure or _note(binding),
             }
         )
     if not found:
@@ -49,6 +49,11 @@ def rows(tenant: str, url: str, result: t.Any, failure: str | None) -> list[Row]
         state = "failed" if failure else "unchanged"
         found.append({"tenant": tenant, "url": url, **nothing, "state": state, "note": failure})
     return found
+
+
+def _note(binding: Row) -> str | None:
+    retired = binding.get("previous_agent")
+    return binding.get("handover") or (f"previous agent: {retired}" if retired else None)
 
 
 def summary(report: list[Row]) -> dict[str, int]:

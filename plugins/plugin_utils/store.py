@@ -19,6 +19,7 @@ import typing as t
 import yaml
 from ansible import constants as C
 from ansible.errors import AnsibleError
+from ansible.module_utils.common.yaml import yaml_load
 from ansible.parsing.vault import VaultLib, match_encrypt_secret
 
 from ..module_utils.errors import HaloError
@@ -88,7 +89,7 @@ class FileStore:
                         f"{path} is encrypted and the store is 'file'.", hint="Set halo_integration_store: vault_file."
                     )
                 content = self._vault.decrypt(content)
-            found = yaml.safe_load(content)
+            found = yaml_load(content)
         except AnsibleError:
             raise HaloError(
                 f"{path} cannot be decrypted with the vault secrets of this run.", instance=self._tenant
