@@ -82,7 +82,6 @@ def bindings() -> Operation:
                 },
                 "store": {"type": "str"},
                 "store_dir": {"type": "path"},
-                "places": {"type": "list", "elements": "path", "default": []},
                 "rotate": {"type": "bool", "default": False},
                 "verify": {"type": "bool", "default": True},
             }
@@ -107,6 +106,11 @@ class Binding:
     @property
     def hosted(self) -> bool:
         return self.login.resource is INTEGRATOR and bool((self.login.current or {}).get("hashostedintegrator"))
+
+    @property
+    def wakes_up(self) -> bool:
+        """Whether the agent or the application is disabled and is to be enabled."""
+        return any("enabled" in planned.change.fields and planned.current for planned in (self.agent, self.login))
 
     def facts(self, rotate: bool) -> Facts:
         """What is known before any login was tried."""
@@ -277,45 +281,82 @@ def _write(client: Client, binding: Binding, made: set[str]) -> Binding:
 
 def _conclude(context: Context, binding: Binding, result: Result) -> None:
     """Try the stored secrets where that matters, decide, and add to the result."""
-    wanted, stored = binding.wanted, binding.stored
-    agent, login = binding.agent.change.after or {}, binding.login.change.after or {}
+    decision, verified = _judge(context, binding)
+    todo = _todo(context, binding, decision)
+    busy = any(todo[step] for step in ("promote", "rotate", "deliver", "retire"))
+    changed = busy or any(planned.change.changed for planned in (binding.agent, binding.login))
+    if busy:
+        result["todo"].append(todo)
+    if changed:
+        result["changed"] = True
+        for when in ("before", "after"):
+            result["diff"][when][binding.name] = _shown(binding, when, decision)
+    result["bindings"][binding.name] = {
+        **{name: todo[name] for name in ("kind", "agent_id", "agent_name", "application_id", "client_id")},
+        "hosted": binding.hosted,
+        "changed": changed,
+        "rotated": context.check_mode and decision.rotate,
+        "reason": decision.reason,
+        "verified": None if decision.rotate else verified,
+        "previous_agent_id": todo["previous_agent_id"],
+        "previous_agent": None,
+        "handover": None,
+    }
+
+
+def _judge(context: Context, binding: Binding) -> tuple[Decision, bool | None]:
+    """The decision, and whether the stored secret is proven; None where it was not tried."""
+    stored, verify = binding.stored, context.params["verify"]
     facts = binding.facts(context.params["rotate"])
-    client_id = login.get("client_id")
-
-    def logs_in(label: Params) -> tuple[bool, bool]:
-        known_as = client_id or label["client_id"]
-        scope = " ".join(login.get("scopes") or []) or context.client.login.connection.scope
-        if not known_as or (facts.halo == "created"):
-            return False, False
-        client = context.client.with_login(known_as, label["client_secret"], scope)
-        told, refusal = try_login(client)
-        if refusal and refusal.code == "invalid_scope":
-            raise HaloError(
-                "its scopes cannot be had, so its secret cannot be proven.",
-                answer=refusal.answer,
-                hint="Check the scopes of the application.",
-            )
-        seen = (told["agent"] or {}).get("id")
-        return told["valid"], told["valid"] and (seen is None or fold(seen) == fold(agent.get("id")))
-
     verified = None
     if facts.has_pending:
-        valid, right = logs_in(stored["pending"])
+        valid, verified = _logs_in(context, binding, stored["pending"])
         facts = dataclasses.replace(facts, pending_valid=valid)
-        verified = right
-    decision = decide(facts, context.params["verify"])
+    decision = decide(facts, verify)
+    if decision.test_current and context.check_mode and binding.wakes_up:
+        # what is disabled now cannot log in, and will be able to
+        return Decision(), None
     if decision.test_current:
-        valid, right = logs_in(stored["current"])
-        facts = dataclasses.replace(facts, current_valid=right)
-        verified = right
-        decision = decide(facts, context.params["verify"])
+        verified = _logs_in(context, binding, stored["current"])[1]
+        decision = decide(dataclasses.replace(facts, current_valid=verified), verify)
         _forbid(context.client, binding, decision)
+    return decision, verified
 
+
+def _logs_in(context: Context, binding: Binding, label: Params) -> tuple[bool, bool]:
+    """Whether a stored secret logs in, and whether it does so as the right agent.
+
+    :raises HaloError: it may be the right one, and Halo does not grant the application's scopes
+    """
+    login = binding.login.change.after or {}
+    known_as = login.get("client_id") or label["client_id"]
+    if not known_as or binding.login.rotation.reason == "created":
+        return False, False
+    # check mode has not granted the new scopes
+    granted = (binding.login.change.before if context.check_mode else login) or {}
+    scope = " ".join(granted.get("scopes") or []) or context.client.login.connection.scope
+    told, refusal = try_login(context.client.with_login(known_as, label["client_secret"], scope))
+    if refusal and refusal.code == "invalid_scope":
+        raise HaloError(
+            "its scopes cannot be had, so its secret cannot be proven.",
+            answer=refusal.answer,
+            hint="Check the scopes of the application.",
+        )
+    seen = (told["agent"] or {}).get("id")
+    wanted = (binding.agent.change.after or {}).get("id")
+    return told["valid"], told["valid"] and (seen is None or fold(seen) == fold(wanted))
+
+
+def _todo(context: Context, binding: Binding, decision: Decision) -> dict[str, t.Any]:
+    """What the role's tasks need to know to do what was decided."""
+    wanted, stored = binding.wanted, binding.stored
+    agent, login = binding.agent.change.after or {}, binding.login.change.after or {}
     previous = binding.login.rotation.previous_agent_id
     if decision.promote and stored["current"]:
         was, now = (fold(stored[label]["agent_id"]) for label in ("current", "pending"))
         previous = previous or (stored["current"]["agent_id"] if was != now else None)
-    todo = {
+    own = fold(context.client.login.connection.client_id)
+    return {
         "name": binding.name,
         "kind": wanted["kind"],
         "promote": decision.promote,
@@ -324,39 +365,16 @@ def _conclude(context: Context, binding: Binding, result: Result) -> None:
         "deliver": stored["owed"]["deliver"],
         "retire": stored["owed"]["retire"],
         "previous_agent_id": previous,
+        "retires": previous if wanted["previous_agent"] != "keep" else None,
         "agent_id": agent.get("id"),
         "agent_name": agent.get("name"),
         "application_id": login.get("id"),
-        "client_id": client_id,
+        "client_id": login.get("client_id"),
         "scope": " ".join(login.get("scopes") or []),
-        "own": bool(client_id) and fold(client_id) == fold(context.client.login.connection.client_id),
-        "retires": previous if wanted["previous_agent"] != "keep" else None,
-        "handover": _handover(context.client, binding, client_id) if binding.hosted else None,
+        "own": bool(own) and fold(login.get("client_id")) == own,
+        "handover": _handover(context.client, binding, login.get("client_id")) if binding.hosted else None,
         **{name: wanted[name] for name in PASSED_ON},
         "application": {name: value for name, value in (wanted["application"] or {}).items() if value is not None},
-    }
-    busy = any(todo[step] for step in ("promote", "rotate", "deliver", "retire"))
-    changed = [planned.change.changed for planned in (binding.agent, binding.login)]
-    if busy:
-        result["todo"].append(todo)
-    if busy or any(changed):
-        result["changed"] = True
-        for when in ("before", "after"):
-            result["diff"][when][binding.name] = _shown(binding, when, decision)
-    result["bindings"][binding.name] = {
-        "kind": wanted["kind"],
-        "agent_id": agent.get("id"),
-        "agent_name": agent.get("name"),
-        "application_id": login.get("id"),
-        "client_id": client_id,
-        "hosted": binding.hosted,
-        "changed": busy or any(changed),
-        "rotated": context.check_mode and decision.rotate,
-        "reason": decision.reason,
-        "verified": None if decision.rotate else verified,
-        "previous_agent_id": previous,
-        "previous_agent": None,
-        "handover": None,
     }
 
 

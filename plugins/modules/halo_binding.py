@@ -237,11 +237,6 @@ options:
   store_dir:
     description: Folder of a built-in store.
     type: path
-  places:
-    description: Folders on the controller in which O(bindings[].on_rotated) is looked for, where it is not absolute.
-    type: list
-    elements: path
-    default: []
   rotate:
     description: Whether new secrets are asked for.
     type: bool

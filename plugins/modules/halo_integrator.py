@@ -52,12 +52,12 @@ integrator:
       description: Whether Halo hosts it.
       type: bool
     login_agent:
-      description: The agent that it logs in as, by C(id) and, where it had to be looked up, C(name).
+      description: The agent that it logs in as, by C(id); C(name) is null, since Halo's C(Control) does not tell it.
       type: dict
   sample:
     client_id: 7c9f8a11-54b8-4b0e-bd2f-7a0d7f2f6c3e
     hosted: false
-    login_agent: {id: 32, name: api-integrator}
+    login_agent: {id: 32, name: null}
 rotation:
   description: Whether a new client secret was needed and made.
   returned: success

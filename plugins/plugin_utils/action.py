@@ -45,7 +45,7 @@ class HaloAction(ActionBase):
     def run(self, tmp: t.Any = None, task_vars: t.Any = None) -> Result:
         task_vars = task_vars or {}
         result: Result = super().run(tmp, task_vars)
-        if self._task.async_val and self.operation.may_return_secret(self._defaulted()):
+        if self._task.async_val and self.operation.may_return_secret(self._converted()):
             return {
                 "failed": True,
                 "msg": "A task that may make a client secret cannot run with async: its result would be written to "
@@ -82,10 +82,12 @@ class HaloAction(ActionBase):
             self._remove_tmp_path(self._connection._shell.tmpdir)
         return result
 
-    def _defaulted(self) -> Result:
-        """The arguments, with the defaults of those that are not given; not validated."""
-        options = self.operation.spec.options
-        return {name: self._task.args.get(name, option.get("default")) for name, option in options.items()}
+    def _converted(self) -> Result:
+        """The arguments with their defaults and in their types, as far as they are valid."""
+        return self._validator(self.operation.spec).validate(plain(self._task.args)).validated_parameters
+
+    def _validator(self, spec: Spec) -> ModuleArgumentSpecValidator:
+        return ModuleArgumentSpecValidator(spec.with_connection(), **spec.constraints)
 
     def _run_here(self) -> Result:
         with self._environment():
@@ -96,8 +98,7 @@ class HaloAction(ActionBase):
 
         What stands under ``entry`` is a secret by itself: it is not masked, and the whole result is censored.
         """
-        validator = ModuleArgumentSpecValidator(spec.with_connection(), **spec.constraints)
-        checked = validator.validate(plain(self._task.args))
+        checked = self._validator(spec).validate(plain(self._task.args))
         params = checked.validated_parameters
         if checked.error_messages:
             error = checked.errors[0]

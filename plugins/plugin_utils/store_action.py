@@ -66,7 +66,7 @@ class BindingAction(StoreAction):
 
     def run(self, tmp: t.Any = None, task_vars: t.Any = None) -> Result:
         with self._environment():
-            refused = self._guarded(self._prepare)
+            refused = self._guarded(lambda: self._prepare(task_vars or {}))
         if refused:
             return refused
         result = super().run(tmp, task_vars)
@@ -83,15 +83,18 @@ class BindingAction(StoreAction):
             self._lock(params).release()
         return {}
 
-    def _prepare(self) -> Result:
+    def _prepare(self, task_vars: Result) -> Result:
         """Take the lock and put the stored entries into the arguments; a failed result where that cannot be done."""
         params = plain(self._task.args)
         if not params.get("store"):
             return {}
         store = self._store(params)
+        # playbooks of a collection do not lie beside the user's files
+        known = (task_vars.get("inventory_dir"), task_vars.get("playbook_dir"), os.environ.get("PWD"))
+        places = [str(place) for place in known if place]
         for one in params.get("bindings") or []:
             if isinstance(one, dict) and one.get("on_rotated"):
-                one["on_rotated"] = self._tasks_file(str(one["on_rotated"]), params.get("places") or [])
+                one["on_rotated"] = self._tasks_file(str(one["on_rotated"]), places)
         if not self._task.check_mode:
             self._lock(params).take()
         if store:
