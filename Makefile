@@ -20,34 +20,42 @@ LINK := .build/link/ansible_collections/haloops/halo
 VENV_TOOLS := tools/venv.sh tools/pick_python.sh
 install = @tools/venv.sh $(1) "$$(tools/pick_python.sh)" -r $(2) && touch $@
 
+# The tools call each other by name.
+demo test bench kills build: export PATH := $(VENV):$(PATH)
+lint release: export PATH := $(LINT):$(PATH)
+docs: export PATH := $(DOCS):$(PATH)
+importer: export PATH := $(IMPORTER):$(PATH)
+
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 demo: .venv/base.ok $(LINK)  ## three tenants in the sandbox: provision, again, switch an agent
-	PATH="$(VENV):$$PATH" $(VENV)/python tools/demo.py
+	$(VENV)/python tools/demo.py
 
 test: .venv/test.ok $(LINK)  ## all tests on one Python and one ansible-core; PYTEST_ARGS= goes to pytest
-	PATH="$(VENV):$$PATH" $(VENV)/python -m pytest $(PYTEST_ARGS)
+	@touch .build/testing
+	$(VENV)/python -m pytest $(PYTEST_ARGS)
+	@$(if $(PYTEST_ARGS),rm .build/testing,mv .build/testing .build/tested)
 
 sandbox: .venv/base.ok  ## a Halo look-alike on 127.0.0.1; PORT=8765 TENANTS=3
 	$(VENV)/python -m halo_sandbox --port $(PORT) --tenants $(TENANTS)
 
 bench: .venv/test.ok $(LINK)  ## the benchmark, as a table; BENCH_ARGS=
-	PATH="$(VENV):$$PATH" $(VENV)/python tests/bench/run.py $(BENCH_ARGS)
+	$(VENV)/python tests/bench/run.py $(BENCH_ARGS)
 
 kills: .venv/test.ok $(LINK)  ## kill 200 rotations and look what is left of them (long)
-	PATH="$(VENV):$$PATH" $(VENV)/python -m pytest tests/scenario/test_kills.py --kills 200 $(PYTEST_ARGS)
+	$(VENV)/python -m pytest tests/scenario/test_kills.py --kills 200 $(PYTEST_ARGS)
 
+LINTERS = "ruff check --output-format concise ." codespell "yamllint -s ." "shellcheck .ci/run tools/*.sh" \
+	"mypy -p ansible_collections.haloops.halo.plugins" "mypy tools" "antsibull-changelog lint" \
+	"antsibull-docs lint-collection-docs --plugin-docs --skip-rstcheck --validate-collection-refs self ." \
+	"ansible-lint --offline --strict --nocolor -q"
 lint: .build/lint/ok $(LINK)  ## style, types, spelling, YAML, roles and playbooks, changelog, documentation
-	$(LINT)/ruff check .
-	$(LINT)/codespell
-	$(LINT)/yamllint -s .
-	$(LINT)/shellcheck tools/*.sh .ci/run
-	$(LINT)/mypy -p ansible_collections.haloops.halo.plugins
-	$(LINT)/mypy tools
-	$(LINT)/antsibull-changelog lint
-	$(LINT)/antsibull-docs lint-collection-docs --plugin-docs --skip-rstcheck --validate-collection-refs self .
-	PATH="$(LINT):$$PATH" $(LINT)/ansible-lint --offline --strict --nocolor
+	@failed=; for linter in $(LINTERS); do \
+		echo "$$linter"; \
+		$$linter || failed="$$failed $${linter%% *}"; \
+	done; \
+	test -z "$$failed" || { echo "Not clean:$$failed" >&2; exit 1; }
 
 sanity: .venv/base.ok .build/bin/shellcheck  ## ansible-test sanity on each ansible-core; SANITY_ARGS="--core 2.21"
 	$(VENV)/python tools/ansible_test.py sanity $(SANITY_ARGS)
@@ -60,19 +68,19 @@ matrix: .venv/base.ok $(LINK)  ## all tests on every ansible-core and Python tha
 
 docs: .build/docs-venv/ok $(LINK)  ## the documentation as HTML, in .build/docs
 	@mkdir -p .build/docs/rst && chmod 700 .build/docs/rst
-	PATH="$(DOCS):$$PATH" $(DOCS)/antsibull-docs collection --use-current --fail-on-error --squash-hierarchy --cleanup everything \
+	$(DOCS)/antsibull-docs collection --use-current --fail-on-error --squash-hierarchy --cleanup everything \
 		--dest-dir .build/docs/rst haloops.halo
 	$(DOCS)/sphinx-build -M html .build/docs/rst .build/docs -c docs --fail-on-warning --keep-going --quiet
 	@echo .build/docs/html/index.html
 
 build: .venv/base.ok  ## the collection's archive, in dist
-	PATH="$(VENV):$$PATH" $(VENV)/python tools/build.py
+	$(VENV)/python tools/build.py
 
 importer: .build/importer/ok ## what Galaxy would say about that archive
-	PATH="$(IMPORTER):$$PATH" $(IMPORTER)/python tools/importer.py
+	$(IMPORTER)/python tools/importer.py
 
 release: .build/lint/ok .build/importer/ok $(LINK)  ## make release VERSION=x.y.z: changelog, version, archive, checksum
-	PATH="$(LINT):$$PATH" $(LINT)/python tools/release.py "$(VERSION)"
+	$(LINT)/python tools/release.py "$(VERSION)"
 
 packages:  # What tests use that no Python package has.
 	@tools/packages.sh

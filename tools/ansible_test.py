@@ -22,9 +22,10 @@ from pairs import BUILD, PAIRS, ROOT, NotHere, arguments, environment, first_pyt
 GET_PIP = {"2.16": "23_1_2", "2.19": "24_2", "2.21": "25_2"}
 # Sanity tests without which a run is not worth much.
 ESSENTIAL = {"ansible-doc", "compile", "import", "pep8", "pylint", "shellcheck", "validate-modules", "yamllint"}
-SHOWN = ("ERROR", "FATAL", "WARNING", "[WARNING]", "Running ", "PLAY RECAP", "testhost ")
+WARNINGS = ("WARNING:", "[WARNING]", "[DEPRECATION WARNING]")
+SHOWN = ("ERROR", "FATAL", *WARNINGS, "Running ", "testhost ")
 # It would rather have en_US.UTF-8, which a bare Debian lacks. No test here depends on it.
-HARMLESS = re.compile(r'WARNING: (Using locale "|Reviewing previous 1 warning)')
+HARMLESS = re.compile(r'WARNING: (Using locale "|Reviewing previous)')
 
 
 def prepare_home() -> Path:
@@ -69,14 +70,14 @@ def run(command: list[str], folder: Path, env: dict[str, str], log: Path) -> lis
 
 def doubts(command: str, chosen: list[str], lines: list[str]) -> list[str]:
     """Why a run that ended well proves nothing: ansible-test only warns when targets or programs are missing."""
-    found = [line for line in lines if line.startswith(("WARNING:", "[WARNING]")) and not HARMLESS.match(line)]
-    found += [line for line in lines if "targets skipped" in line and line not in found]
+    found = [line for line in lines if line.startswith(WARNINGS) and not HARMLESS.match(line)]
+    found += [line for line in lines if "targets skipped" in line]
     ran = {match[1] for match in map(re.compile(r'Running (?:sanity test )?"?([\w-]+)').match, lines) if match}
     if not ran:
         found.append("nothing ran")
     if command == "sanity" and not chosen:
         found += [f"the test {name} did not run" for name in sorted(ESSENTIAL - ran)]
-    return found
+    return list(dict.fromkeys(found))
 
 
 def newest_core() -> str:

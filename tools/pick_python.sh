@@ -22,7 +22,8 @@ try:
     import ensurepip, venv
 except ImportError:
     sys.exit(2)
-print(sys.executable)
+# Not that of an active virtual environment, which may be gone tomorrow.
+print(sys._base_executable)
 ' "$2" 2>/dev/null
 }
 

@@ -32,7 +32,8 @@ def run(*command: str) -> str:
     """Run a command in the checkout and give what it wrote. Exits if it fails."""
     done = subprocess.run(command, cwd=ROOT, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode:
-        sys.exit(f"{done.stdout}\n{' '.join(command)}: status {done.returncode}. What was changed so far: git status")
+        undo = "git restore . && git clean --force CHANGELOG.rst"
+        sys.exit(f"{done.stdout}\n{' '.join(command)}: status {done.returncode}. To be where you were: {undo}")
     return done.stdout
 
 

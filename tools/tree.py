@@ -32,19 +32,23 @@ def link() -> Path:
     return path
 
 
+def files() -> list[str]:
+    """What git has or would add, as paths below the checkout."""
+    command = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    # Git still lists what was deleted until it is told.
+    return [name for name in listed.split("\0") if name and (ROOT / name).exists()]
+
+
 def copy() -> Path:
-    """Make .build/copy anew: what git has or would add, and nothing else. ansible-test refuses a symbolic link."""
+    """Make .build/copy anew, of files() and nothing else. ansible-test refuses a symbolic link."""
     path = BUILD / "copy" / PLACE
     if path.exists():
         shutil.rmtree(path)
-    command = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    for name in filter(None, listed.split("\0")):
-        source, target = ROOT / name, path / name
-        if not source.exists():  # deleted, and git was not told yet
-            continue
+    for name in files():
+        target = path / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(source, target, follow_symlinks=False)
+        shutil.copy2(ROOT / name, target, follow_symlinks=False)
     # Without a repository of its own ansible-test finds the checkout's, where .build is ignored, and skips everything.
     subprocess.run(["git", "init", "--quiet", str(path)], check=True)
     return path

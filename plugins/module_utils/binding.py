@@ -130,7 +130,7 @@ class Binding:
 def converge(context: Context) -> Result:
     """Converge all bindings of one tenant as far as no new secret is needed.
 
-    :returns: ``{changed, diff, bindings: {name: result}, todo: [what is still to be done], rehearsal}``; no secret in
+    :returns: ``{changed, diff, bindings: {name: result}, todo: [what is still to be done], ...}``; no secret in
         it
     :raises HaloError: something is wrong with a binding; if it could be known beforehand, no binding was changed
     """
@@ -148,6 +148,7 @@ def converge(context: Context) -> Result:
 
     result: Result = {
         "changed": False,
+        "instance": client.instance,
         "rehearsal": context.check_mode,
         "login": login,
         "bindings": {},

@@ -285,6 +285,10 @@ bindings:
       previous_agent_id: null
       previous_agent: null
       handover: null
+instance:
+  description: Address of the instance.
+  returned: success
+  type: str
 rehearsal:
   description: Whether this was check mode, and nothing was changed.
   returned: success

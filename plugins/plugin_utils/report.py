@@ -112,8 +112,9 @@ class ReportAction(ActionBase):
             known = hostvars[host]
             if "halo_integration_result" in known or "halo_integration_failure" in known:
                 failure = known.get("halo_integration_failure")
-                url = str(known.get("halo_url") or "")
-                report += rows(host, url, known.get("halo_integration_result"), str(failure) if failure else None)
+                left = known.get("halo_integration_result") or {}
+                url = str(left.get("instance") or known.get("halo_url") or "")
+                report += rows(host, url, left, str(failure) if failure else None)
         counts = summary(report)
         try:
             write(path + ".json", json.dumps({"summary": counts, "rows": report}, indent=2, default=str))

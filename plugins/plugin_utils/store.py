@@ -89,7 +89,7 @@ class FileStore:
                         f"{path} is encrypted and the store is 'file'.", hint="Set halo_integration_store: vault_file."
                     )
                 content = self._vault.decrypt(content)
-            found = yaml_load(content)
+            found = _parsed(content)
         except AnsibleError:
             raise HaloError(
                 f"{path} cannot be decrypted with the vault secrets of this run.", instance=self._tenant
@@ -135,6 +135,14 @@ class FileStore:
 
     def _failed(self, verb: str, path: str, error: OSError) -> HaloError:
         return HaloError(f"the store could not {verb} {path}: {error.strerror}.", instance=self._tenant)
+
+
+def _parsed(content: bytes) -> t.Any:
+    try:
+        return yaml_load(content)
+    except yaml.YAMLError:
+        # libyaml, ten times faster, refuses half a surrogate pair in a name; the dumper writes one
+        return yaml.safe_load(content)
 
 
 def _make_private(folder: str) -> None:
