@@ -1,0 +1,97 @@
+# Copyright: (c) 2026, Halo Ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Errors say what a person needs, and no secret in any encoding."""
+
+from __future__ import annotations
+
+import base64
+from urllib.parse import quote, quote_plus
+
+import pytest
+from ansible_collections.haloops.halo.plugins.module_utils.errors import HIDDEN, HaloError, UnknownFate, redact
+
+SECRETS = [
+    "8f14e45f-ceea-467f-a9d1-3c1e5b2f0a11-0b1e7a52-0c59-49b5-8f2c-0f2f4c2c7d11",
+    "p@ss w/ord+&=%\"'",
+    "ünïcödé-☃",
+    "a+b c/d",
+    "~tilde_and-dash.",
+    "two  blanks\tand a tab",
+]
+FORMS = {
+    "raw": lambda secret: secret,
+    "URL-encoded": lambda secret: quote(secret, safe=""),
+    "URL-encoded, slashes kept": quote,
+    "form-encoded": quote_plus,
+    "URL-encoded in lower case": lambda secret: _lower(quote(secret, safe="")),
+    "base64": lambda secret: base64.b64encode(secret.encode()).decode(),
+    "base64 without padding": lambda secret: base64.b64encode(secret.encode()).decode().rstrip("="),
+    "base64 for URLs": lambda secret: base64.urlsafe_b64encode(secret.encode()).decode(),
+    "base64 of something longer": lambda secret: base64.b64encode(f"client:{secret}".encode()).decode(),
+}
+
+
+def _lower(text: str) -> str:
+    parts = text.split("%")
+    return parts[0] + "".join("%" + part[:2].lower() + part[2:] for part in parts[1:])
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("secret", SECRETS)
+def test_a_secret_is_removed_in_every_form(secret: str, form: str) -> None:
+    shown = FORMS[form](secret)
+    told = redact(f"before [{shown}] after", [secret])
+    assert shown not in told
+    assert told.startswith("before [")
+    assert told.endswith("] after")
+    assert HIDDEN in told
+    if form != "base64 of something longer":
+        assert told == f"before [{HIDDEN}] after"
+
+
+def test_every_secret_is_removed_wherever_it_stands() -> None:
+    assert redact("s1 s2 s1", ["s1", "s2"]) == f"{HIDDEN} {HIDDEN} {HIDDEN}"
+
+
+@pytest.mark.parametrize("nothing", [[], [None], [""], [None, ""]])
+def test_no_secret_changes_nothing(nothing: list[str | None]) -> None:
+    assert redact("as it was", nothing) == "as it was"
+
+
+def test_a_secret_within_another_leaves_nothing_of_either() -> None:
+    assert "tail" not in redact("short and shorttail", ["short", "shorttail"])
+
+
+@pytest.mark.parametrize(
+    ("about", "text"),
+    [
+        ({}, "It failed."),
+        ({"instance": "https://halo.example.com"}, "https://halo.example.com: It failed."),
+        ({"subject": "agent 'x'"}, "agent 'x': It failed."),
+        (
+            {"instance": "https://halo.example.com", "subject": "agent 'x'", "answer": "No.", "hint": "Try."},
+            "https://halo.example.com: agent 'x': It failed. Halo said: No. Try.",
+        ),
+        ({"method": "GET", "path": "/Agent", "status": 500}, "It failed."),
+    ],
+)
+def test_text(about: dict[str, str], text: str) -> None:
+    assert str(HaloError("It failed.", **about)) == text
+
+
+def test_for_programs() -> None:
+    error = HaloError("It failed.", method="GET", path="/Agent", status=500, answer="No.", hint="Try.")
+    assert error.failure() == {"method": "GET", "path": "/Agent", "status": 500, "answer": "No."}
+
+
+def test_about_fills_in_what_is_not_known_yet() -> None:
+    error = HaloError("It failed.", subject="first")
+    assert error.about(instance="https://halo.example.com", subject="second") is error
+    assert (error.instance, error.subject) == ("https://halo.example.com", "first")
+
+
+def test_unknown_fate_says_whether_the_server_may_still_work() -> None:
+    assert UnknownFate("Lost.").late is False
+    assert UnknownFate("Lost.", late=True, path="/Agent").late is True
