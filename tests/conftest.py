@@ -1,0 +1,29 @@
+# Copyright: (c) 2026, Halo Ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What all tests need: the collection and the sandbox where Python and Ansible find them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests" / "sandbox"))
+if "ANSIBLE_COLLECTIONS_PATH" not in os.environ:
+    # make sets it; this is for a pytest that was started by hand
+    subprocess.run([sys.executable, str(ROOT / "tools" / "tree.py"), "link"], check=True, stdout=subprocess.DEVNULL)
+    os.environ["ANSIBLE_COLLECTIONS_PATH"] = str(ROOT / ".build" / "link")
+
+
+@pytest.fixture(autouse=True)
+def _no_halo_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The HALO_* variables and proxies of whoever runs the tests stay out of them."""
+    for name in list(os.environ):
+        if name.startswith("HALO_") or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)

@@ -1,0 +1,453 @@
+# Copyright: (c) 2026, Halo Ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is refused: a clear error that names instance and object, nothing changed in Halo, no traceback."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Play
+from halo_sandbox.testing import Sandbox
+from helpers.playbook import Step, connection, fault, run, setting, steered, task
+
+AGENT, APPLICATION, INTEGRATOR, LOGIN = "halo_api_agent", "halo_application", "halo_integrator", "halo_login_info"
+AGENT_INFO, APPLICATION_INFO = "halo_api_agent_info", "halo_application_info"
+BOUND = {
+    "displayName": "Bound",
+    "loginas_agent_id": 8,
+    "allowagents": True,
+    "scopes": [{"name": "all"}],
+    "clientSecret": "an odd one",
+}
+
+
+def prepare(sandbox: Sandbox) -> None:
+    sandbox.put_agents(
+        "acme",
+        {"name": "api-used", "isapiagent": True},
+        {"name": "Twice", "isapiagent": True},
+        {"name": "twice ", "isapiagent": True, "isdisabled": True},
+        {"name": "api-integrator", "isapiagent": True},
+    )
+    sandbox.put_applications("acme", BOUND, {**BOUND, "displayName": "Two"}, {**BOUND, "displayName": "TWO"})
+
+
+# name -> module, arguments, what the message must hold (in this order is not needed), and its subject
+REFUSED: dict[str, tuple[str, dict[str, Any], list[str]]] = {
+    "unknown option": (AGENT, {"name": "api-x", "licence": 1}, ["Unsupported parameters", "licence", "default_team"]),
+    "wrong choice": (APPLICATION, {"name": "App", "login_type": "application"}, ["login_type", "agent, user"]),
+    "not a number": (AGENT, {"agent_id": "eight"}, ["agent_id", "int"]),
+    "neither name nor id": (AGENT, {"email": "x@example.com"}, ["name", "agent_id"]),
+    "two ids": (AGENT, {"name": "api-used", "agent_id": 8, "known_id": 8}, ["mutually exclusive", "known_id"]),
+    "two login agents": (
+        APPLICATION,
+        {"name": "App", "login_agent": "x", "login_agent_id": 8},
+        ["mutually exclusive", "login_agent_id"],
+    ),
+    "no address": (AGENT, {"name": "api-x", "halo_url": ""}, ["halo_url is missing"]),
+    "address without scheme": (
+        AGENT,
+        {"name": "api-x", "halo_url": "acme.example.com"},
+        ["halo_url is not an address: acme.example.com", "https://"],
+    ),
+    "no client ID": (
+        AGENT,
+        {"name": "api-x", "halo_client_id": ""},
+        ["halo_client_id is missing", "halo_access_token"],
+    ),
+    "wrong secret": (
+        AGENT,
+        {"name": "api-x", "halo_client_secret": "wr0ng"},
+        ["invalid_client", "Check client ID and secret"],
+    ),
+    "wrong scope": (
+        AGENT,
+        {"name": "api-x", "halo_scope": "read:nothing"},
+        ["invalid_scope", "must have been granted halo_scope"],
+    ),
+    "wrong token": (AGENT, {"name": "api-x", "halo_access_token": "wr0ng"}, ["answered 401", "token was refused"]),
+    "wrong tenant": (AGENT, {"name": "api-x", "halo_tenant": "other"}, ["POST /token answered 500", "halo_tenant"]),
+    "wrong path": (AGENT, {"name": "api-x", "halo_url": "{{ url }}/x"}, ["POST /token answered 404", "halo_url"]),
+    "no such host": (
+        AGENT,
+        {"name": "api-x", "halo_url": "http://halo.invalid"},
+        ["no connection could be made", "host name is unknown"],
+    ),
+    "nobody listens": (
+        AGENT,
+        {"name": "api-x", "halo_url": "{{ nobody }}"},
+        ["no connection could be made", "connection refused"],
+    ),
+    "no CA file": (
+        AGENT,
+        {"name": "api-x", "halo_ca_path": "/nowhere/ca.pem"},
+        ["halo_ca_path /nowhere/ca.pem does not exist"],
+    ),
+    "unknown role": (
+        AGENT,
+        {"name": "api-x", "roles": ["API Integration", "Cook"]},
+        ["agent 'api-x'", "there is no role 'Cook'", "Administrator, API Integration, Read Only, Standard User"],
+    ),
+    "unknown team": (
+        AGENT,
+        {"name": "api-x", "teams": ["9th Line"]},
+        ["there is no team '9th Line'", "2nd Line Support"],
+    ),
+    "team of two": (
+        AGENT,
+        {"name": "api-x", "teams": ["operations"]},
+        ["2 teams are called 'operations'", "5, 6", "Give the id"],
+    ),
+    "unknown default team": (AGENT, {"name": "api-x", "default_team": "9th Line"}, ["there is no team '9th Line'"]),
+    "unknown login agent": (
+        APPLICATION,
+        {"name": "App", "login_agent": "nobody"},
+        ["application 'App'", "there is no agent 'nobody'", "api-automation"],
+    ),
+    "unknown login agent id": (
+        APPLICATION,
+        {"name": "App", "login_agent_id": 99},
+        ["there is no agent with the id 99"],
+    ),
+    "login agent of two": (
+        APPLICATION,
+        {"name": "App", "login_agent": "twice"},
+        ["2 agents are called 'twice'", "9, 10"],
+    ),
+    "user and agent": (APPLICATION, {"name": "App", "login_type": "user", "login_agent": "api-used"}, ["contradict"]),
+    "two agents of one name": (
+        AGENT,
+        {"name": "twice", "email": "x@example.com"},
+        ["there are 2 of this name", "9, 10", "agent_id"],
+    ),
+    "two agents of one name, absent": (AGENT, {"name": "Twice", "state": "absent"}, ["there are 2 of this name"]),
+    "two applications of one name": (APPLICATION, {"name": "two"}, ["there are 2 of this name", "application_id"]),
+    "no such id": (AGENT, {"agent_id": 99}, ["agent 99", "there is none with this id"]),
+    "no such application id": (
+        APPLICATION,
+        {"application_id": "00000000-0000-4000-8000-000000000000"},
+        ["there is none with this id"],
+    ),
+    "a human agent": (
+        AGENT,
+        {"name": "Bianca Rossi"},
+        ["agent 'Bianca Rossi'", "is a human agent", "allow_conversion"],
+    ),
+    "a human agent by id": (AGENT, {"agent_id": 4, "email": "x@example.com"}, ["agent 4", "is a human agent"]),
+    "a human agent, absent": (
+        AGENT,
+        {"name": "Jörg Müller", "state": "absent"},
+        ["is a human agent and is not deleted", "force"],
+    ),
+    "an agent in use, absent": (
+        AGENT,
+        {"name": "api-used", "state": "absent"},
+        ["application 'Bound'", "cannot log in", "force"],
+    ),
+    "an agent in use, disabled": (AGENT, {"name": "api-used", "enabled": False}, ["application 'Bound'", "force"]),
+    "the run's own agent, absent": (AGENT, {"name": "api-automation", "state": "absent"}, ["application 'Automation'"]),
+    "the Integrator's agent, disabled": (
+        AGENT,
+        {"name": "Admin", "api_only": False, "enabled": False},
+        ["the Halo Integrator"],
+    ),
+    "a system application": (
+        APPLICATION,
+        {"name": "nethelpdesk-agent-web-application", "scopes": ["all", "admin"]},
+        ["is a system application", "allow_system"],
+    ),
+    "a system application, absent": (
+        APPLICATION,
+        {"name": "Halo Integrator", "state": "absent"},
+        ["is a system application"],
+    ),
+    "a system application, a new secret": (
+        APPLICATION,
+        {"name": "Halo Integrator", "regenerate_secret": "always"},
+        ["is a system application"],
+    ),
+    "the run's own application, agent": (
+        APPLICATION,
+        {"name": "Automation", "login_agent": "Admin"},
+        ["this run itself logs in with", "allow_self"],
+    ),
+    "the run's own application, secret": (
+        APPLICATION,
+        {"name": "Automation", "regenerate_secret": "always"},
+        ["this run itself"],
+    ),
+    "the run's own application, disabled": (APPLICATION, {"name": "Automation", "enabled": False}, ["this run itself"]),
+    "the run's own application, absent": (APPLICATION, {"name": "Automation", "state": "absent"}, ["this run itself"]),
+    "300 characters": (AGENT, {"name": "n" * 300}, ["the name has 300 characters, more than 255"]),
+    "300 characters, application": (APPLICATION, {"name": "n" * 300}, ["the name has 300 characters"]),
+    "empty name": (AGENT, {"name": ""}, ["the name must not be empty"]),
+    "blank name": (APPLICATION, {"name": " \t "}, ["the name must not be empty"]),
+    "empty name, absent": (AGENT, {"name": "", "state": "absent"}, ["the name must not be empty"]),
+    "line break": (AGENT, {"name": "api\nx"}, ["line break"]),
+    "a modelled property": (
+        AGENT,
+        {"name": "api-x", "properties": {"IsApiAgent": False}},
+        ["properties holds IsApiAgent", "option api_only"],
+    ),
+    "a secret property": (
+        APPLICATION,
+        {"name": "App", "properties": {"ClientSecret": "x"}},
+        ["must not hold ClientSecret"],
+    ),
+    "an id property": (AGENT, {"name": "api-x", "properties": {"id": 3}}, ["must not hold id"]),
+    "a password property": (AGENT, {"name": "api-x", "properties": {"password": "x"}}, ["must not hold password"]),
+    "what Halo refuses": (
+        AGENT,
+        {"name": "api-x", "properties": {"workday_id": "one"}},
+        ["POST /Agent answered 400", "Halo said", "[0].workday_id"],
+    ),
+    "info: name and id": (AGENT_INFO, {"name": "x", "agent_id": 3}, ["mutually exclusive"]),
+    "info: wrong secret": (APPLICATION_INFO, {"halo_client_secret": "wrong"}, ["invalid_client"]),
+    "login: nobody listens": (LOGIN, {"halo_url": "{{ nobody }}"}, ["no connection could be made"]),
+    "login: no secret": (LOGIN, {"halo_client_secret": ""}, ["halo_client_secret is missing"]),
+    "Integrator: unknown agent": (
+        INTEGRATOR,
+        {"login_agent": "nobody"},
+        ["Halo Integrator", "there is no agent 'nobody'"],
+    ),
+}
+# What costs an interpreter start per task is looked at in both ways for a part of them: each kind of error once.
+BOTH_WAYS = [
+    "unknown option",
+    "wrong choice",
+    "not a number",
+    "neither name nor id",
+    "two ids",
+    "no address",
+    "wrong secret",
+    "wrong token",
+    "nobody listens",
+    "unknown role",
+    "two agents of one name",
+    "a human agent",
+    "an agent in use, absent",
+    "a system application",
+    "the run's own application, agent",
+    "300 characters",
+    "empty name",
+    "what Halo refuses",
+    "login: nobody listens",
+]
+# Refused before there is an instance to name.
+BEFORE_HALO = [
+    "unknown option",
+    "wrong choice",
+    "not a number",
+    "neither name nor id",
+    "two ids",
+    "two login agents",
+    "info: name and id",
+]
+
+
+@pytest.fixture(scope="module")
+def nobody() -> Iterator[str]:
+    """An address on which nobody listens, as long as the tests run."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+
+def unharmed(step: Step, by_halo: bool = False) -> None:
+    """Assert that a task failed clearly and did no harm; before it sent anything, unless it was refused ``by_halo``."""
+    assert step.outcome == "failed", (step.name, step.result)
+    assert by_halo or step.writes == [], step.name
+    assert not step.state_changed, step.name
+    assert "Traceback" not in str(step.result)
+    assert "Unexpected" not in step.result["msg"]
+
+
+def test_bad_input(play: Play, sandbox: Sandbox, nobody: str) -> None:
+    prepare(sandbox)
+    where = {"nobody": nobody, "url": sandbox.tenants["acme"]["url"]}
+    done = play([task(name, module, **args) for name, (module, args, _told) in REFUSED.items()], variables=where)
+    assert [step.name for step in done.steps] == list(REFUSED)
+    for name, (_module, args, told) in REFUSED.items():
+        step = done[name]
+        unharmed(step, by_halo=name == "what Halo refuses")
+        for text in told:
+            assert text in step.result["msg"], (name, step.result["msg"])
+        if name not in BEFORE_HALO and "halo_url" not in args:
+            assert sandbox.tenants["acme"]["url"] in step.result["msg"], (name, step.result["msg"])
+
+
+def test_bad_input_is_refused_alike_in_both_ways(everywhere: Play, sandbox: Sandbox, nobody: str) -> None:
+    where = {"nobody": nobody, "url": sandbox.tenants["acme"]["url"]}
+    done = everywhere(
+        [task(name, REFUSED[name][0], **REFUSED[name][1]) for name in BOTH_WAYS], prepare, variables=where
+    )
+    for step in done.steps:
+        unharmed(step, by_halo=step.name == "what Halo refuses")
+
+
+def test_bad_input_is_refused_in_check_mode_too(play: Play, sandbox: Sandbox, nobody: str) -> None:
+    prepare(sandbox)
+    sandbox.settings(read_only=True)
+    where = {"nobody": nobody, "url": sandbox.tenants["acme"]["url"]}
+    # what only Halo finds wrong is not found when nothing is sent
+    names = [name for name in REFUSED if name != "what Halo refuses"]
+    done = play(
+        [task(name, REFUSED[name][0], **REFUSED[name][1]) for name in names],
+        variables=where,
+        arguments=["--check", "--diff"],
+    )
+    for name in names:
+        unharmed(done[name])
+        for text in REFUSED[name][2]:
+            assert text in done[name].result["msg"], (name, done[name].result["msg"])
+
+
+def test_each_guard_has_its_override(play: Play, sandbox: Sandbox) -> None:
+    prepare(sandbox)
+    done = play(
+        [
+            task("convert", AGENT, name="Bianca Rossi", allow_conversion=True),
+            task("delete a human", AGENT, name="Jörg Müller", state="absent", force=True),
+            task("delete a human that is meant", AGENT, name="Old Hand", state="absent", api_only=False),
+            task("disable one in use", AGENT, name="api-used", enabled=False, force=True),
+            task("delete one in use", AGENT, name="api-used", state="absent", force=True),
+            task("one of two", AGENT, agent_id=9, email="nine@example.com"),
+            task("a team of two", AGENT, agent_id=9, teams=["6"]),
+            task(
+                "a system application", APPLICATION, name="Halo Integrator", scopes=["admin", "all"], allow_system=True
+            ),
+            task("scopes of the run's own", APPLICATION, name="Automation", scopes=["admin", "all", "read:tickets"]),
+            task(
+                "the run's own",
+                APPLICATION,
+                name="Automation",
+                login_agent="Admin",
+                allow_self=True,
+                new_client_secret="own",
+            ),
+        ]
+    )
+    for step in done.steps:
+        assert step.outcome == "ok", step.result
+        assert step.result["changed"] is True
+        assert step.state_changed
+    client_id = sandbox.tenants["acme"]["client_id"]
+    assert sandbox.check("acme", client_id, "own") == {"valid": True, "agent_id": 3}
+
+
+def test_what_the_application_may_not_do(play: Play, sandbox: Sandbox) -> None:
+    (row,) = sandbox.put_applications(
+        "acme",
+        {
+            "displayName": "Small",
+            "loginas_agent_id": 7,
+            "allowagents": True,
+            "scopes": [{"name": "read:tickets"}],
+            "clientSecret": "an odd one",
+        },
+    )
+    small = connection(
+        sandbox.tenants["acme"],
+        halo_client_id=row["clientId"],
+        halo_client_secret="an odd one",
+        halo_scope="read:tickets",
+    )
+    done = play(
+        [
+            task("applications", APPLICATION, name="App"),
+            task("agents", AGENT, name="api-x"),
+            task("info", AGENT_INFO, name="Admin"),
+            task("login", LOGIN),
+        ],
+        options=small,
+    )
+    for name in ("applications", "agents"):
+        unharmed(done[name], by_halo=True)
+        assert "answered 403" in done[name].result["msg"]
+        assert "all or admin" in done[name].result["msg"]
+    assert done["info"].outcome == done["login"].outcome == "ok"
+    assert done["login"].result["scope"] == "read:tickets"
+
+
+def test_halo_in_trouble(play: Play, sandbox: Sandbox) -> None:
+    """Whatever comes back instead of an answer: an error that says so, or success, but never a duplicate."""
+    post = {"method": "POST", "path": "^/api/agent"}
+    kinds = [
+        ("reset", {}),
+        ("reset_after", {}),
+        ("status", {"status": 500}),
+        ("status_after", {"status": 500}),
+        ("status_after", {"status": 502}),
+        ("truncate_after", {}),
+        ("garbage_after", {}),
+        ("html_after", {"status": 200}),
+        ("html", {"status": 503}),
+        ("delay", {"seconds": 2}),
+        ("status_after", {"status": 504}),
+        ("empty_after", {}),
+    ]
+    clear = ("DELETE", "faults", None)
+    tasks = [
+        steered(
+            task(f"{kind} {spec}", AGENT, name=f"api-{number}", email=f"x{number}@example.com", halo_timeout=1),
+            clear,
+            fault(kind, **post, **spec),
+        )
+        for number, (kind, spec) in enumerate(kinds)
+    ]
+    done = play(tasks)
+    names = [agent["name"] for agent in sandbox.state("acme")["agents"]]
+    for number, step in enumerate(done.steps):
+        assert names.count(f"api-{number}") == 1, (step.name, names)
+        assert step.outcome == "ok", (step.name, step.result)
+        assert step.result["changed"] is True
+        assert step.result["agent"]["email"] == f"x{number}@example.com"
+    # a row that the server was slow to write is found and then brought up to date
+    assert len(names) == len(set(names))
+
+
+def test_a_rate_limit(play: Play, sandbox: Sandbox) -> None:
+    limit = {"requests": 2, "seconds": 2, "retry_after": 1}
+    done = play(
+        [
+            steered(task("waits", AGENT, name="api-x", halo_retry_seconds=30), setting(rate_limit=limit)),
+            steered(task("does not wait", AGENT, name="api-y"), setting(rate_limit={"requests": 0, "seconds": 60})),
+        ]
+    )
+    assert done["waits"].result["changed"] is True
+    assert [entry["status"] for entry in done["waits"].requests].count(429) >= 1
+    unharmed(done["does not wait"])
+    assert "rate limit lasted longer than halo_retry_seconds" in done["does not wait"].result["msg"]
+
+
+@pytest.fixture(scope="module")
+def tls() -> Iterator[Sandbox]:
+    with Sandbox(tenants=1, tls=True) as sandbox:
+        yield sandbox
+
+
+@pytest.mark.parametrize("in_process", [True, False], ids=["here", "module"])
+def test_certificates(tls: Sandbox, folder: Path, in_process: bool) -> None:
+    tls.reset()
+    done = run(
+        tls,
+        folder / "run",
+        [
+            task("not verified", AGENT, name="api-x"),
+            task("verified", AGENT, name="api-x", halo_ca_path=tls.ca_path),
+            task("not to be verified", LOGIN, halo_validate_certs=False),
+        ],
+        in_process=in_process,
+        environment={"HALO_STEPS_CA": str(tls.ca_path)},
+    )
+    unharmed(done["not verified"])
+    assert "TLS failed" in done["not verified"].result["msg"]
+    assert "halo_ca_path" in done["not verified"].result["msg"]
+    assert done["verified"].result["changed"] is True
+    assert done["not to be verified"].result["valid"] is True
