@@ -1,0 +1,144 @@
+# Copyright: (c) 2026, Halo Ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A fleet of sandbox tenants with its inventory and its store, and playbook runs over it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import secrets
+import shutil
+import sys
+import typing as t
+from pathlib import Path
+
+import measure
+import yaml
+from halo_sandbox.testing import Sandbox
+
+HERE = Path(__file__).resolve().parent
+COLLECTIONS = os.environ.get("ANSIBLE_COLLECTIONS_PATH") or str(HERE.parent.parent / ".build/link")
+BINDING = "Ansible integration"
+AGENT = "api-ansible"
+SCOPES = ["read:tickets", "edit:tickets", "read:customers"]
+RECAP = re.compile(r"^(\S+)\s*: ok=\d+\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.M)
+GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?<=/)\d+", re.I)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """One measured playbook run: its cost, and the requests that it made for each tenant, by kind."""
+
+    cost: measure.Cost
+    tenants: int
+    forks: int
+    requests: dict[str, float]
+
+
+class WrongResult(Exception):
+    """A playbook run did not do what it was measured for."""
+
+
+class Fleet:
+    """Tenants ``1..N`` of one sandbox.
+
+    :param folder: an empty one; inventories, store, home and output go there
+    """
+
+    def __init__(self, sandbox: Sandbox, folder: Path) -> None:
+        self.sandbox = sandbox
+        self.folder = folder
+        self.store = folder / "halo_credentials"
+        self._password = folder / "vault-password"
+        self._password.write_text(secrets.token_urlsafe())
+        for name in ("home", "tmp"):
+            (folder / name).mkdir()
+        # an empty one, so that no other is found
+        (folder / "ansible.cfg").touch()
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "HALO_"))}
+        self._env = {
+            **kept,
+            "ANSIBLE_COLLECTIONS_PATH": COLLECTIONS,
+            "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),
+            "ANSIBLE_HOME": str(folder / "home/.ansible"),
+            "HOME": str(folder / "home"),
+            "TMPDIR": str(folder / "tmp"),
+        }
+
+    def forget(self) -> None:
+        """Back to the seed: new tenants, an empty store."""
+        self.sandbox.reset()
+        shutil.rmtree(self.store, ignore_errors=True)
+
+    def inventory(self, tenants: int, agent: str = AGENT) -> Path:
+        """The inventory of the first so many tenants; the bindings want this agent."""
+        path = self.folder / f"{tenants}-{agent}.yml"
+        if not path.exists():
+            rows = list(self.sandbox.tenants.values())[:tenants]
+            path.write_text(yaml.safe_dump({"halo_tenants": {
+                "hosts": {row["name"]: self._variables(row) for row in rows},
+                "vars": {"halo_integration_bindings": [{
+                    "name": BINDING,
+                    "agent": {
+                        "name": agent, "email": f"{agent}@example.com",
+                        "roles": ["API Integration"], "teams": ["1st Line Support"],
+                    },
+                    "application": {"scopes": SCOPES},
+                }]},
+            }}))
+        return path
+
+    def _variables(self, row: dict[str, str]) -> dict[str, str]:
+        if COLLECTIONS not in sys.path:
+            sys.path.insert(0, COLLECTIONS)
+        from ansible_collections.haloops.halo.plugins.plugin_utils.store import FileStore
+
+        entry = FileStore(str(self.store), f"{row['url']} {row['name']}", None).path(BINDING)
+        return {
+            "halo_url": row["url"], "halo_tenant": row["name"],
+            "halo_client_id": row["client_id"], "halo_client_secret": row["client_secret"],
+            # for the playbook that does the same with uri
+            "bench_entry": entry,
+        }
+
+    def play(
+        self, playbook: str, *, tenants: int, changes: bool | None, agent: str = AGENT, forks: int = 10,
+        args: t.Sequence[str] = (), env: t.Mapping[str, str] | None = None,
+    ) -> Sample:
+        """Run a playbook over the first so many tenants and measure it.
+
+        :param changes: whether the run must change every tenant, or none; None where it does not matter
+        :raises WrongResult: a tenant failed or is missing, or something else was changed
+        """
+        command = [
+            sys.executable, str(Path(sys.executable).with_name("ansible-playbook")), playbook,
+            "-i", str(self.inventory(tenants, agent)), "--forks", str(forks),
+            "--vault-password-file", str(self._password), *args,
+        ]  # fmt: skip
+        self.sandbox.clear()
+        log = self.folder / "output.txt"
+        with open(log, "w", encoding="utf-8") as file:
+            cost = measure.run(command, output=file, env={**self._env, **(env or {})}, cwd=str(self.folder))
+        text = log.read_text(encoding="utf-8")
+        hosts = [(int(changed) > 0, lost + failed == "00") for _host, changed, lost, failed in RECAP.findall(text)]
+        right = sum(good and changes in (None, changed) for changed, good in hosts)
+        if cost.status or len(hosts) != tenants or right != tenants:
+            raise WrongResult(
+                f"{playbook}: exit status {cost.status}; {right} of {tenants} tenants as expected "
+                f"(changes: {changes}). The output ends so:\n{text[-3000:]}"
+            )
+        counts = list(self.sandbox.control("GET", "counts")["tenants"].values())
+        kinds = ("total", "token", "GET", "POST", "DELETE")
+        return Sample(cost, tenants, forks, {kind: sum(count[kind] for count in counts) / tenants for kind in kinds})
+
+    def requests(self) -> list[str]:
+        """The requests of the run before for the first tenant, in order, with ``ID`` for every id."""
+        name = next(iter(self.sandbox.tenants))
+        told = []
+        for entry in self.sandbox.requests(name):
+            query = f"?{entry['query']}" if entry["query"] else ""
+            told.append(f"{entry['method']} {GUID.sub('ID', entry['path'])}{query}")
+        return told
