@@ -113,7 +113,9 @@ def address(option: str, value: t.Any) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_valid:
         raise HaloError(f"{option} is not an address: {text}", hint="It must read like https://acme.halopsa.com")
     if parts.query or parts.fragment:
-        raise HaloError(f"{option} must not have a query or a fragment.", hint="It must read like https://acme.halopsa.com")
+        raise HaloError(
+            f"{option} must not have a query or a fragment.", hint="It must read like https://acme.halopsa.com"
+        )
     return urlunsplit((parts.scheme, parts.netloc, re.sub(r"/api$", "", parts.path, flags=re.I), "", ""))
 
 

@@ -58,9 +58,7 @@ BINDING: Option = {
     "allow_hosted": {"type": "bool", "default": False},
 }
 
-LABEL: Option = {
-    name: {"type": "str", **({"no_log": True} if name == "client_secret" else {})} for name in LABEL_KEYS
-}
+LABEL: Option = {name: {"type": "str", **({"no_log": True} if name == "client_secret" else {})} for name in LABEL_KEYS}
 ENTRY: Option = {
     **{name: {"type": "dict", "options": LABEL, "no_log": False} for name in LABELS},
     "owed": {"type": "dict", "options": {"deliver": {"type": "bool"}, "retire": {"type": "str"}}},

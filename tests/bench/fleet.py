@@ -25,17 +25,22 @@ BINDING = "Ansible integration"
 AGENT = "api-ansible"
 SCOPES = ["read:tickets", "edit:tickets", "read:customers"]
 RECAP = re.compile(r"^(\S+)\s*: ok=\d+\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.M)
-GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?<=/)\d+", re.I)
+ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?<=/)\d+", re.I)
 
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """One measured playbook run: its cost, and the requests that it made for each tenant, by kind."""
+    """One measured playbook run.
+
+    :param requests: how many it made for each tenant, by kind
+    :param log: those for the first tenant in order, with ``ID`` for every id
+    """
 
     cost: measure.Cost
     tenants: int
     forks: int
     requests: dict[str, float]
+    log: list[str]
 
 
 class WrongResult(Exception):
@@ -78,17 +83,29 @@ class Fleet:
         path = self.folder / f"{tenants}-{agent}.yml"
         if not path.exists():
             rows = list(self.sandbox.tenants.values())[:tenants]
-            path.write_text(yaml.safe_dump({"halo_tenants": {
-                "hosts": {row["name"]: self._variables(row) for row in rows},
-                "vars": {"halo_integration_bindings": [{
-                    "name": BINDING,
-                    "agent": {
-                        "name": agent, "email": f"{agent}@example.com",
-                        "roles": ["API Integration"], "teams": ["1st Line Support"],
-                    },
-                    "application": {"scopes": SCOPES},
-                }]},
-            }}))
+            path.write_text(
+                yaml.safe_dump(
+                    {
+                        "halo_tenants": {
+                            "hosts": {row["name"]: self._variables(row) for row in rows},
+                            "vars": {
+                                "halo_integration_bindings": [
+                                    {
+                                        "name": BINDING,
+                                        "agent": {
+                                            "name": agent,
+                                            "email": f"{agent}@example.com",
+                                            "roles": ["API Integration"],
+                                            "teams": ["1st Line Support"],
+                                        },
+                                        "application": {"scopes": SCOPES},
+                                    }
+                                ]
+                            },
+                        }
+                    }
+                )
+            )
         return path
 
     def _variables(self, row: dict[str, str]) -> dict[str, str]:
@@ -98,15 +115,24 @@ class Fleet:
 
         entry = FileStore(str(self.store), f"{row['url']} {row['name']}", None).path(BINDING)
         return {
-            "halo_url": row["url"], "halo_tenant": row["name"],
-            "halo_client_id": row["client_id"], "halo_client_secret": row["client_secret"],
+            "halo_url": row["url"],
+            "halo_tenant": row["name"],
+            "halo_client_id": row["client_id"],
+            "halo_client_secret": row["client_secret"],
             # for the playbook that does the same with uri
             "bench_entry": entry,
         }
 
     def play(
-        self, playbook: str, *, tenants: int, changes: bool | None, agent: str = AGENT, forks: int = 10,
-        args: t.Sequence[str] = (), env: t.Mapping[str, str] | None = None,
+        self,
+        playbook: str,
+        *,
+        tenants: int,
+        changes: bool | None,
+        agent: str = AGENT,
+        forks: int = 10,
+        args: t.Sequence[str] = (),
+        env: t.Mapping[str, str] | None = None,
     ) -> Sample:
         """Run a playbook over the first so many tenants and measure it.
 
@@ -132,13 +158,12 @@ class Fleet:
             )
         counts = list(self.sandbox.control("GET", "counts")["tenants"].values())
         kinds = ("total", "token", "GET", "POST", "DELETE")
-        return Sample(cost, tenants, forks, {kind: sum(count[kind] for count in counts) / tenants for kind in kinds})
+        requests = {kind: sum(count[kind] for count in counts) / tenants for kind in kinds}
+        return Sample(cost, tenants, forks, requests, self._log())
 
-    def requests(self) -> list[str]:
-        """The requests of the run before for the first tenant, in order, with ``ID`` for every id."""
-        name = next(iter(self.sandbox.tenants))
+    def _log(self) -> list[str]:
         told = []
-        for entry in self.sandbox.requests(name):
+        for entry in self.sandbox.requests(next(iter(self.sandbox.tenants))):
             query = f"?{entry['query']}" if entry["query"] else ""
-            told.append(f"{entry['method']} {GUID.sub('ID', entry['path'])}{query}")
+            told.append(f"{entry['method']} {ID.sub('ID', entry['path'])}{query}")
         return told

@@ -21,12 +21,14 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.parse
+import urllib.request
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, quote_plus
 
 import yaml
+from ansible.parsing.vault import VaultLib, VaultSecret
 from ansible_collections.haloops.halo.plugins.module_utils.lifecycle import LABELS, entry
 from halo_sandbox.testing import Sandbox
 
@@ -176,8 +178,6 @@ class Tenant:
 
     def post(self, path: str, *rows: dict[str, Any]) -> None:
         """What someone else does in Halo meanwhile, by its API."""
-        import urllib.parse
-        import urllib.request
 
         def send(url: str, data: bytes, **headers: str) -> Any:
             with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=30) as answer:
@@ -332,8 +332,6 @@ class Fleet:
     # The store
 
     def stored(self, tenant: Tenant) -> dict[str, dict[str, Any]]:
-        from ansible.parsing.vault import VaultLib, VaultSecret
-
         found = {}
         vault = VaultLib([("default", VaultSecret(VAULT_PASSWORD.encode()))])
         for path in [*self.inventory.glob("halo_credentials/*/*.yml"), *self.inventory.glob("own/*.json")]:
@@ -369,7 +367,7 @@ class Fleet:
 
 def _forms(secret: str) -> Iterator[bytes]:
     raw = secret.encode()
-    yield from (raw, quote(secret, safe="").encode(), quote_plus(secret).encode())
+    yield from (raw, urllib.parse.quote(secret, safe="").encode(), urllib.parse.quote_plus(secret).encode())
     for shift in range(3):
         # within a longer text it begins at any of three places; the characters at the edges depend on the neighbours
         coded = base64.b64encode(b"\0" * shift + raw)
@@ -434,7 +432,7 @@ class Running:
                 if self._mark.encode() in (folder / "environ").read_bytes().split(b"\0"):
                     yield int(folder.name)
 
-    def finish(self, seconds: float = 300) -> dict[str, Outcome]:
+    def finish(self, seconds: float = 900) -> dict[str, Outcome]:
         """Wait for the end of the run, look for leaks, and return what became of each tenant."""
         try:
             self.process.wait(seconds)

@@ -289,9 +289,9 @@ def test_login_types(everywhere: Play, sandbox: Sandbox) -> None:
                 name="Web",
                 login_agent="api-a",
                 authentication_method="client_credentials",
-                new_client_secret="s",
+                new_client_secret="an odd one",
             ),
-            *rehearsed("back", APPLICATION, name="Web", login_type="user", new_client_secret="s"),
+            *rehearsed("back", APPLICATION, name="Web", login_type="user", new_client_secret="an odd one"),
         ],
         agents,
     )

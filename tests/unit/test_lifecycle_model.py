@@ -208,9 +208,7 @@ def runs(**fixed: Any) -> Any:
 
 @settings(max_examples=250, deadline=None)
 @given(st.lists(runs(), max_size=6), st.sampled_from(AGENTS))
-def test_a_secret_in_force_is_in_the_store_and_runs_heal_what_crashes_left(
-    sequence: list[Run], agent: str
-) -> None:
+def test_a_secret_in_force_is_in_the_store_and_runs_heal_what_crashes_left(sequence: list[Run], agent: str) -> None:
     world = World()
     for _unused in go(world, sequence):
         assert world.in_force is None or world.in_force in world.secrets

@@ -436,7 +436,11 @@ def test_agent_is_created_updated_and_deleted(halo: Client) -> None:
     made = halo.save("Agent", name="api-ansible", email="Api@Example.COM ", isapiagent=True, isdisabled=False)
     assert made["id"] == 8
     assert (made["name"], made["email"], made["isapiagent"], made["roles"], made["teams"]) == (
-        "api-ansible", "api@example.com", True, [], [],
+        "api-ansible",
+        "api@example.com",
+        True,
+        [],
+        [],
     )
     changed = halo.save("Agent", id=8, isdisabled=True)
     assert (changed["name"], changed["isapiagent"], changed["isdisabled"]) == ("api-ansible", True, True)
@@ -649,7 +653,10 @@ def test_application_normalises(halo: Client) -> None:
     ]
     assert made["redirecturi"] == "https://b.example.com https://a.example.com"
     assert made["logoutredirecturi"] == "https://c.example.com"
-    assert [entry["value"] for entry in made["cors_whitelist_list"]] == ["https://d.example.com", "https://e.example.com"]
+    assert [entry["value"] for entry in made["cors_whitelist_list"]] == [
+        "https://d.example.com",
+        "https://e.example.com",
+    ]
     assert made["madeUp"] == {"x": [1]}
     changed = halo.save("Application", id=made["id"], scopes=[{"name": "all"}], redirecturi_list=[])
     assert changed["scopes"] == [scope for scope in made["scopes"] if scope["name"] == "all"]
@@ -1019,8 +1026,11 @@ def made_agents(halo: Client) -> int:
         ({"kind": "status"}, 500, lambda answer: "Message" in answer.json()),
         ({"kind": "status", "status": 503}, 503, lambda answer: is_page(answer, 503)),
         ({"kind": "status", "status": 429}, 429, lambda answer: answer.json()["error"].startswith("Rate Limit")),
-        ({"kind": "status", "status": 401, "body": "no", "headers": {"X-Y": "z"}}, 401,
-         lambda answer: (answer.text, answer.headers["X-Y"]) == ("no", "z")),
+        (
+            {"kind": "status", "status": 401, "body": "no", "headers": {"X-Y": "z"}},
+            401,
+            lambda answer: (answer.text, answer.headers["X-Y"]) == ("no", "z"),
+        ),
         ({"kind": "status", "status": 400, "body": {"a": 1}}, 400, lambda answer: answer.json() == {"a": 1}),
         ({"kind": "html", "status": 502}, 502, lambda answer: is_page(answer, 502)),
         ({"kind": "empty"}, 200, lambda answer: answer.content == b""),

@@ -99,8 +99,12 @@ def _instance(tenant: Tenant, base: str) -> Row:
     agents = tenant.rows("agent").values()
     licensed = [agent for agent in agents if not agent["isapiagent"] and not agent["isdisabled"] and agent["id"] != 1]
     return {
-        "app_name": "HaloPSA", "app_version": _VERSION, "agent_count": len(agents),
-        "licensed_agent_count": len(licensed), "agent_url": base, "portal_url": f"{base}/portal",
+        "app_name": "HaloPSA",
+        "app_version": _VERSION,
+        "agent_count": len(agents),
+        "licensed_agent_count": len(licensed),
+        "agent_url": base,
+        "portal_url": f"{base}/portal",
         "auth_url": base + tenant.settings["auth_path"],
     }
 

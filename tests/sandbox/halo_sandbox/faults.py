@@ -40,8 +40,15 @@ _SPEC: dict[str, Any] = {
     "times": lambda value: value is None or (_is(int)(value) and value > 0),
 }
 _DEFAULTS: dict[str, Any] = {
-    "tenant": None, "method": None, "path": None, "kind": None, "headers": {}, "body": None,
-    "seconds": 1.5, "skip": 0, "times": 1,
+    "tenant": None,
+    "method": None,
+    "path": None,
+    "kind": None,
+    "headers": {},
+    "body": None,
+    "seconds": 1.5,
+    "skip": 0,
+    "times": 1,
 }
 
 

@@ -28,8 +28,14 @@ class Log:
         """Note a request when it comes in; the caller sets ``status`` when it goes out whole."""
         self._number += 1
         entry = {
-            "n": self._number, "at": time.time(), "tenant": tenant, "method": method, "path": path, "query": query,
-            "status": None, "kind": kind,
+            "n": self._number,
+            "at": time.time(),
+            "tenant": tenant,
+            "method": method,
+            "path": path,
+            "query": query,
+            "status": None,
+            "kind": kind,
         }
         self._entries.append(entry)
         if tenant is not None:

@@ -86,36 +86,86 @@ class Seed:
             rows.append(("department", number, {"id": number, "guid": guid, "name": name, "organisation_id": 1}))
         for number, name, department in _TEAMS:
             guid = self.guid(tenant, "team", str(number))
-            rows.append(("team", number, {
-                "id": number, "guid": guid, "name": name, "sequence": number, "department_id": department,
-                "inactive": False, "forrequests": True, "foropps": False, "forprojects": name == "Projects",
-            }))
-        rows.append(("workday", 1, {
-            "id": 1, "guid": self.guid(tenant, "workday"), "name": "Default", "timezone": "GMT Standard Time",
-            "start": "1900-01-01T09:00:00", "end": "1900-01-01T17:30:00", "alldayssame": True,
-            "incmonday": True, "inctuesday": True, "incwednesday": True, "incthursday": True, "incfriday": True,
-            "incsaturday": False, "incsunday": False,
-        }))
+            rows.append(
+                (
+                    "team",
+                    number,
+                    {
+                        "id": number,
+                        "guid": guid,
+                        "name": name,
+                        "sequence": number,
+                        "department_id": department,
+                        "inactive": False,
+                        "forrequests": True,
+                        "foropps": False,
+                        "forprojects": name == "Projects",
+                    },
+                )
+            )
+        rows.append(
+            (
+                "workday",
+                1,
+                {
+                    "id": 1,
+                    "guid": self.guid(tenant, "workday"),
+                    "name": "Default",
+                    "timezone": "GMT Standard Time",
+                    "start": "1900-01-01T09:00:00",
+                    "end": "1900-01-01T17:30:00",
+                    "alldayssame": True,
+                    "incmonday": True,
+                    "inctuesday": True,
+                    "incwednesday": True,
+                    "incthursday": True,
+                    "incfriday": True,
+                    "incsaturday": False,
+                    "incsunday": False,
+                },
+            )
+        )
         membership = 0
         for number, name, email, role, teams, more in _AGENTS:
             members = []
             for team in teams:
                 membership += 1
                 members.append({"id": membership, "team_id": team})
-            rows.append(("agent", number, {
-                "id": number, "name": name, "email": email and email.format(tenant=tenant),
-                "isdisabled": False, "isapiagent": False, "team": None, "workday_id": 1, "licence_type": 0,
-                "roles": [role_ids[role]] if role else [], "teams": members, "departments": [], "datecreated": _MADE,
-                "last_modified": _MADE, **more,
-            }))
+            rows.append(
+                (
+                    "agent",
+                    number,
+                    {
+                        "id": number,
+                        "name": name,
+                        "email": email and email.format(tenant=tenant),
+                        "isdisabled": False,
+                        "isapiagent": False,
+                        "team": None,
+                        "workday_id": 1,
+                        "licence_type": 0,
+                        "roles": [role_ids[role]] if role else [],
+                        "teams": members,
+                        "departments": [],
+                        "datecreated": _MADE,
+                        "last_modified": _MADE,
+                        **more,
+                    },
+                )
+            )
         rows.extend(("application", row["id"], row) for row in self._applications(tenant))
         rows.append(("control", 1, {"id": 1}))
         automation, integrator = self.guid(tenant, "application", "automation"), self.integrator(tenant)[0]
         return Contents(
             rows,
             {
-                "agent": _AGENTS[-1][0], "team": len(_TEAMS), "department": len(_DEPARTMENTS), "workday": 1,
-                "role": len(_ROLES), "membership": membership, "scope": 4,
+                "agent": _AGENTS[-1][0],
+                "team": len(_TEAMS),
+                "department": len(_DEPARTMENTS),
+                "workday": 1,
+                "role": len(_ROLES),
+                "membership": membership,
+                "scope": 4,
             },
             {automation: self._secret(tenant, "automation"), integrator: self._secret(tenant, "integrator")},
         )
@@ -124,19 +174,30 @@ class Seed:
         integrator_id, integrator_client = self.integrator(tenant)
         given: list[dict[str, Any]] = [
             {
-                "id": self.guid(tenant, "application", "web"), "clientId": WEB_APP_CLIENT_ID,
-                "displayName": "nethelpdesk-agent-web-application", "grant_type": "authorization_code",
-                "type": "public", "_issystem": True, "scopes": ["all"],
+                "id": self.guid(tenant, "application", "web"),
+                "clientId": WEB_APP_CLIENT_ID,
+                "displayName": "nethelpdesk-agent-web-application",
+                "grant_type": "authorization_code",
+                "type": "public",
+                "_issystem": True,
+                "scopes": ["all"],
             },
             {
-                "id": integrator_id, "clientId": integrator_client, "displayName": "Halo Integrator",
-                "grant_type": "client_credentials", "system_use": INTEGRATOR_USE,
-                "loginas_agent_id": ADMIN, "scopes": ["all"],
+                "id": integrator_id,
+                "clientId": integrator_client,
+                "displayName": "Halo Integrator",
+                "grant_type": "client_credentials",
+                "system_use": INTEGRATOR_USE,
+                "loginas_agent_id": ADMIN,
+                "scopes": ["all"],
             },
             {
-                "id": self.guid(tenant, "application", "automation"), "clientId": self.credentials(tenant)[0],
-                "displayName": "Automation", "grant_type": "client_credentials",
-                "loginas_agent_id": AUTOMATION, "scopes": ["admin", "all"],
+                "id": self.guid(tenant, "application", "automation"),
+                "clientId": self.credentials(tenant)[0],
+                "displayName": "Automation",
+                "grant_type": "client_credentials",
+                "loginas_agent_id": AUTOMATION,
+                "scopes": ["admin", "all"],
             },
         ]
         number = 0
@@ -152,9 +213,24 @@ class Seed:
 def new_application() -> dict[str, Any]:
     """The database's defaults for an application."""
     return {
-        "grant_type": "", "type": "confidential", "consentType": "implicit", "inactive": False,
-        "system_use": "", "_issystem": False, "loginas_agent_id": 0, "loginas_client_id": 0, "loginas_supplier_id": 0,
-        "loginentity": 0, "allowagents": True, "allowusers": False, "organisation_id": 0, "language_id": 0,
-        "credential_type": 0, "description": "", "scopes": [], "redirecturi_list": [],
-        "postlogoutredirecturi_list": [], "cors_whitelist_list": [],
+        "grant_type": "",
+        "type": "confidential",
+        "consentType": "implicit",
+        "inactive": False,
+        "system_use": "",
+        "_issystem": False,
+        "loginas_agent_id": 0,
+        "loginas_client_id": 0,
+        "loginas_supplier_id": 0,
+        "loginentity": 0,
+        "allowagents": True,
+        "allowusers": False,
+        "organisation_id": 0,
+        "language_id": 0,
+        "credential_type": 0,
+        "description": "",
+        "scopes": [],
+        "redirecturi_list": [],
+        "postlogoutredirecturi_list": [],
+        "cors_whitelist_list": [],
     }

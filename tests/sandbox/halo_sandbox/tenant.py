@@ -43,8 +43,15 @@ DEPARTMENT = Kind("department", "toplevels", fields.DEPARTMENT)
 _READ_ONLY = {
     "agent": {"role_list", "is_agent", "is_admin", "workday_name", "use", "datecreated", "last_modified"},
     "application": {
-        "loginas_agent_name", "_issystem", "system_use", "concurrencyToken", "creation_date", "createdby_agent",
-        "createdby_agent_id", "type", "consentType",
+        "loginas_agent_name",
+        "_issystem",
+        "system_use",
+        "concurrencyToken",
+        "creation_date",
+        "createdby_agent",
+        "createdby_agent_id",
+        "type",
+        "consentType",
     },
     "role": {"id_int", "normalizedName", "concurrencyStamp"},
     "team": {"guid", "department_name", "org_team_name", "agents"},
@@ -54,18 +61,34 @@ _READ_ONLY = {
 
 _NEW: dict[str, Callable[[], Row]] = {
     "agent": lambda: {
-        "email": None, "isdisabled": False, "isapiagent": False, "team": None, "workday_id": 1, "licence_type": 0,
-        "roles": [], "teams": [], "departments": [], "datecreated": _now(),
+        "email": None,
+        "isdisabled": False,
+        "isapiagent": False,
+        "team": None,
+        "workday_id": 1,
+        "licence_type": 0,
+        "roles": [],
+        "teams": [],
+        "departments": [],
+        "datecreated": _now(),
     },
     "application": lambda: {**new_application(), "creation_date": _now()},
     "role": dict,
     "team": lambda: {
-        "guid": str(uuid.uuid4()), "department_id": 1, "sequence": 0, "inactive": False, "forrequests": True,
-        "foropps": False, "forprojects": False,
+        "guid": str(uuid.uuid4()),
+        "department_id": 1,
+        "sequence": 0,
+        "inactive": False,
+        "forrequests": True,
+        "foropps": False,
+        "forprojects": False,
     },
     "workday": lambda: {
-        "guid": str(uuid.uuid4()), "timezone": "GMT Standard Time", "start": "1900-01-01T09:00:00",
-        "end": "1900-01-01T17:30:00", "alldayssame": True,
+        "guid": str(uuid.uuid4()),
+        "timezone": "GMT Standard Time",
+        "start": "1900-01-01T09:00:00",
+        "end": "1900-01-01T17:30:00",
+        "alldayssame": True,
     },
     "department": lambda: {"guid": str(uuid.uuid4()), "organisation_id": 1},
 }
@@ -79,7 +102,11 @@ _MIRRORS = {
 }
 _AGENT_DETAILS = ("roles", "teams", "departments")
 _AGENT_SUMMARY = frozenset(fields.AGENT) - {
-    "datecreated", "last_modified", "workhour_start", "workhour_end", "lunchbreak",
+    "datecreated",
+    "last_modified",
+    "workhour_start",
+    "workhour_end",
+    "lunchbreak",
 }
 _APPLICATION_DETAILS = ("scopes", *_MIRRORS)
 
@@ -151,10 +178,15 @@ class Tenant:
         found = ((member, teams.get(member["team_id"])) for member in row["teams"])
         return [
             {
-                **member, "agent_id": row["id"], "agent_name": row["name"], "team_guid": team["guid"],
-                "team_name": team["name"], "department_id": team["department_id"],
+                **member,
+                "agent_id": row["id"],
+                "agent_name": row["name"],
+                "team_guid": team["guid"],
+                "team_name": team["name"],
+                "department_id": team["department_id"],
             }
-            for member, team in found if team
+            for member, team in found
+            if team
         ]
 
     def _departments(self, row: Row) -> list[Row]:
@@ -162,7 +194,8 @@ class Tenant:
         found = ((member, departments.get(member["department_id"])) for member in row["departments"])
         return [
             {**member, "agent_id": row["id"], "agent_name": row["name"], "department_name": department["name"]}
-            for member, department in found if department
+            for member, department in found
+            if department
         ]
 
     def _show_application(self, row: Row, details: bool) -> Row:
@@ -176,7 +209,8 @@ class Tenant:
             shown[mirror] = " ".join(entry["value"] for entry in row[name])
         if not details:
             return {
-                name: value for name, value in shown.items()
+                name: value
+                for name, value in shown.items()
                 if name in fields.APPLICATION and name not in _APPLICATION_DETAILS
             }
         shown["scopes"] = [{**scope, "application_id": row["id"]} for scope in row["scopes"]]
@@ -253,7 +287,8 @@ class Tenant:
         elif number and not direct:
             raise message(f"The {kind.name} with ID {number} does not exist.")
         given = {
-            name: value for name, value in given.items()
+            name: value
+            for name, value in given.items()
             if name not in fields.WRITE_ONLY and (direct or name not in _READ_ONLY[kind.name])
         }
         self._check_title(kind, given, stored, index, direct)

@@ -82,7 +82,11 @@ class Sandbox:
         paths = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
         with tempfile.TemporaryFile("w+") as errors:
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True,
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
                 env={**os.environ, "PYTHONPATH": paths},
             )
             self._process = process
