@@ -113,7 +113,8 @@ def _forms(secret: str) -> t.Iterator[str]:
         # of a longer text's base64, what depends on the secret alone
         code = base64.b64encode(bytes(shift) + plain).decode().rstrip("=")
         shared = (shift + len(plain)) % 3 > 0
-        core = code[first : len(code) - shared]
+        last = len(code) - shared
+        core = code[first:last]
         if len(core) > 3:
             for form in (core, core.translate(_URL_ALPHABET)):
                 yield re.escape(form) + ("[A-Za-z0-9+/_-]?={0,2}" if shared else "")

@@ -78,9 +78,9 @@ class Run:
         return re.findall(r"\[(?:WARNING|DEPRECATION WARNING|ERROR)\]:? .*", self.stderr + self.stdout)
 
 
-def task(name: str, module: str, /, **args: Any) -> Task:
+def task(task_name: str, module: str, **args: Any) -> Task:
     """A task of the collection's module, which may fail without ending the play."""
-    return {"name": name, COLLECTION + module: args, "ignore_errors": True, "register": "done"}
+    return {"name": task_name, COLLECTION + module: args, "ignore_errors": True, "register": "done"}
 
 
 def steered(made: Task, *control: Sequence[Any]) -> Task:
@@ -98,11 +98,11 @@ def fault(kind: str, **spec: Any) -> tuple[str, str, dict[str, Any]]:
     return ("POST", "faults", {"kind": kind, **spec})
 
 
-def rehearsed(name: str, module: str, /, *, repeat: bool = True, **args: Any) -> list[Task]:
+def rehearsed(task_name: str, module: str, *, repeat: bool = True, **args: Any) -> list[Task]:
     """The task in check mode while the sandbox refuses writes, then for good, then again."""
-    check = steered({**task(f"{name}, check", module, **args), "check_mode": True}, setting(read_only=True))
-    real = steered(task(name, module, **args), setting(read_only=False))
-    return [check, real, *([task(f"{name}, again", module, **args)] if repeat else [])]
+    check = steered({**task(f"{task_name}, check", module, **args), "check_mode": True}, setting(read_only=True))
+    real = steered(task(task_name, module, **args), setting(read_only=False))
+    return [check, real, *([task(f"{task_name}, again", module, **args)] if repeat else [])]
 
 
 def connection(tenant: Mapping[str, str], **more: Any) -> dict[str, Any]:

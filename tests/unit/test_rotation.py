@@ -71,7 +71,7 @@ def test_public() -> None:
 
 
 def test_new_secrets_have_halos_form_and_never_repeat() -> None:
-    made = {new_secret() for _ in range(50)}
+    made = {new_secret() for dummy in range(50)}
     assert len(made) == 50
     for secret in made:
         assert re.fullmatch(r"[0-9a-f-]{73}", secret)

@@ -62,11 +62,8 @@ class LoginType(Field):
 
 def is_system(raw: Raw) -> bool:
     """Whether one of Halo's own programs depends on this application."""
-    return bool(
-        raw.get("_issystem")
-        or str(raw.get("system_use") or "").strip()
-        or str(raw.get("clientId") or "").lower() == AGENT_WEB_APPLICATION
-    )
+    web_application = str(raw.get("clientId") or "").lower() == AGENT_WEB_APPLICATION
+    return bool(raw.get("_issystem") or str(raw.get("system_use") or "").strip() or web_application)
 
 
 def _uris(name: str, api: str, joined: str) -> Values:
