@@ -226,7 +226,8 @@ def test_the_tasks_timeout(play: Play, in_process: bool) -> None:
     assert re.search(r"(?i)timed out after 3 second|expected time frame .3.", json.dumps(done["slow"].result))
     assert "Unexpected" not in str(done["slow"].result)
     assert done["slow"].writes == []
-    assert done["next"].result["changed"] is True
+    # a module is left running by ansible-core when its task times out, and may have made the agent meanwhile
+    assert done["next"].outcome in (("changed",) if in_process else ("changed", "ok"))
 
 
 REFUSED_WITH_ASYNC: dict[str, dict[str, Any]] = {
