@@ -250,7 +250,7 @@ def planned(tasks: dict[str, int], kills: int) -> list[Kill]:
     """When to kill: at tasks, spread over all kinds; while a POST is on its way; and at random instants."""
     chance = random.Random(kills)
     boundaries = [Kill(kind, task) for kind, count in tasks.items() for task in range(count)]
-    flights = [Kill(kind, flight=flight) for flight in ("delay", "delay_after") for kind in KINDS if kind != "shared"]
+    flights = [Kill(kind, flight=flight) for kind in KINDS if kind != "shared" for flight in ("delay_after", "delay")]
     instants = (
         Kill(kind, chance.randrange(tasks[kind]), chance.uniform(0.001, 0.06)) for kind in itertools.cycle(KINDS)
     )
