@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import contextlib
 import os
 import re
@@ -20,6 +21,8 @@ from pairs import BUILD, PAIRS, ROOT, NotHere, arguments, environment, first_pyt
 
 # Of the script that ansible-test wants to download: one version for each version of ansible-core.
 GET_PIP = {"2.16": "23_1_2", "2.19": "24_2", "2.21": "25_2"}
+# Names a real instance and its credentials. Git ignores it, so the copy lacks it.
+INSTANCE = Path("tests/integration/integration_config.yml")
 # Sanity tests without which a run is not worth much.
 ESSENTIAL = {"ansible-doc", "compile", "import", "pep8", "pylint", "shellcheck", "validate-modules", "yamllint"}
 WARNINGS = ("WARNING:", "[WARNING]", "[DEPRECATION WARNING]")
@@ -100,6 +103,10 @@ def main() -> None:
     folder, home = tree.copy(), prepare_home()
     if args.command == "sanity" and list(folder.glob("tests/sanity/ignore*.txt")):
         sys.exit("tests/sanity/ignore*.txt: this collection ignores nothing. Repair the code instead.")
+    if args.command == "integration" and (ROOT / INSTANCE).exists():
+        print(f"== against the instance that {INSTANCE} names", flush=True)
+        shutil.copy2(ROOT / INSTANCE, folder / INSTANCE)
+        atexit.register((folder / INSTANCE).unlink, missing_ok=True)
     for core in args.core or (PAIRS if args.command == "sanity" else [newest_core()]):
         python = first_python(core)
         bin_folder = environment(core, python) / "bin"

@@ -227,7 +227,8 @@ def test_the_tasks_timeout(play: Play, in_process: bool) -> None:
     assert "Unexpected" not in str(done["slow"].result)
     assert done["slow"].writes == []
     # a module is left running by ansible-core when its task times out, and may have made the agent meanwhile
-    assert done["next"].outcome in (("changed",) if in_process else ("changed", "ok"))
+    assert done["next"].outcome == "ok"
+    assert done["next"].result["changed"] is True or not in_process
 
 
 REFUSED_WITH_ASYNC: dict[str, dict[str, Any]] = {
