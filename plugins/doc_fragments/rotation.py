@@ -14,6 +14,11 @@ options:
   login_agent_id:
     description: Id of the agent to log in as. Mutually exclusive with O(login_agent).
     type: int
+  known_login_agent:
+    description:
+      - The name of the agent O(login_agent_id), from a caller that has just seen it. It saves looking the agent up, and
+        with it the warning that the agent is disabled; an id that does not exist is left to Halo to refuse.
+    type: str
   regenerate_secret:
     description:
       - When to make a new client secret.

@@ -18,7 +18,7 @@ from .client import Client
 from .errors import HaloError, LoginError
 from .lifecycle import LABEL_KEYS, LABELS, Decision, Entry, Facts, decide, entry, expired
 from .resources.agent import AGENT
-from .resources.application import APPLICATION
+from .resources.application import APPLICATION, METHODS
 from .resources.integrator import INTEGRATOR
 from .rotation import Rotation
 from .run import Context, Operation, Params, Planned, Result, apply, plan_resource, try_login
@@ -142,6 +142,7 @@ def converge(context: Context) -> Result:
     login = _log_in(client, wanted, stored)
     planned = [_plan(client, one, stored.get(fold(one["name"])) or entry(None)) for one in wanted]
     for binding in planned:
+        _can_log_in(binding)
         _forbid(client, binding, decide(binding.facts(params["rotate"]), params["verify"]))
 
     result: Result = {
@@ -245,6 +246,29 @@ def _known(stored: Entry, key: str, which: t.Callable[[Params], bool] = lambda l
     """An id that the store remembers; it saves a search, and is checked against the name."""
     found = (stored[label] for label in ("pending", "current") if stored[label])
     return next((label[key] for label in found if label.get(key) and which(label)), None)
+
+
+def _can_log_in(binding: Binding) -> None:
+    """Refuse what could never be proven: a secret that nobody can log in with, which each run would replace.
+
+    :raises HaloError: the agent or the application is to be disabled, or logs in without client credentials
+    """
+    for planned in (binding.agent, binding.login):
+        shown = planned.change.after or {}
+        subject = f"{planned.resource.noun} '{shown.get('name') or binding.name}'"
+        if shown.get("enabled") is False:
+            raise HaloError(
+                "it would be disabled, and what a binding names must be able to log in.",
+                subject=subject,
+                hint="Leave enabled out, or take it out of service with the playbook haloops.halo.decommission.",
+            )
+        method = shown.get("authentication_method")
+        if method in METHODS and method != "client_credentials":
+            raise HaloError(
+                f"its authentication_method is {method}, and a binding logs in with a client ID and secret.",
+                subject=subject,
+                hint="Set authentication_method: client_credentials, or use the module halo_application for it.",
+            )
 
 
 def _forbid(client: Client, binding: Binding, decision: Decision) -> None:

@@ -96,6 +96,7 @@ def manage(resource: Resource) -> Operation:
     options.update({name: dict(option) for name, option in resource.extra.items()})
     if "login_agent_id" in options:
         constraints.setdefault("mutually_exclusive", []).append(["login_agent", "login_agent_id"])
+        constraints["required_by"] = {"known_login_agent": ["login_agent_id"]}
     may_return_secret = _sets_secret if resource.secret else (lambda params: False)
     return Operation(Spec(options, constraints), functools.partial(run_resource, resource), may_return_secret)
 
@@ -251,9 +252,10 @@ def _desired(
         if field.name in resolved:
             desired[field.name] = resolved[field.name]
         elif isinstance(field, OneRef):
-            if params.get(field.name + "_id") is not None:
-                bound = field.read(current or {})
-                desired[field.name] = _by_id(field.target, client, params[field.name + "_id"], bound)
+            identity, known_as = params.get(field.name + "_id"), params.get("known_" + field.name)
+            if identity is not None:
+                bound = Ref(identity, known_as) if known_as else field.read(current or {})
+                desired[field.name] = _by_id(field.target, client, identity, bound)
             elif value is not None:
                 desired[field.name] = _one(field.target, client, value)
         elif value is None:

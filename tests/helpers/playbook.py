@@ -18,6 +18,8 @@ from typing import Any
 
 from halo_sandbox.testing import Sandbox
 
+from helpers import processes
+
 PLAYBOOK = Path(sys.executable).parent / "ansible-playbook"
 CALLBACKS = Path(__file__).resolve().parent / "callback"
 COLLECTION = "haloops.halo."
@@ -188,6 +190,8 @@ def run(
         timeout=timeout,
         check=False,
     )
+    # it would write into what belongs to the next test
+    processes.wait(f"HALO_STEPS={record}")
     lines = [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
     steps = [Step(line["task"], line["items"], line["requests"], line["state_changed"]) for line in lines]
     return Run(done.returncode, done.stdout, done.stderr, steps, home)

@@ -31,6 +31,7 @@ import yaml
 from ansible.parsing.vault import VaultLib, VaultSecret
 from ansible_collections.haloops.halo.plugins.module_utils.lifecycle import LABELS, entry
 from halo_sandbox.testing import Sandbox
+from helpers import processes
 
 PLAYBOOK = Path(sys.executable).parent / "ansible-playbook"
 CALLBACKS = Path(__file__).resolve().parent / "callback"
@@ -426,13 +427,7 @@ class Running:
     def rest(self) -> None:
         """Wait for what outlives a killed run: newer ansible-core gives each worker a process group of its own."""
         self.process.wait()
-        self.wait(lambda: not list(self._left()))
-
-    def _left(self) -> Iterator[int]:
-        for folder in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                if self._mark.encode() in (folder / "environ").read_bytes().split(b"\0"):
-                    yield int(folder.name)
+        processes.wait(self._mark)
 
     def finish(self, seconds: float = 900) -> dict[str, Outcome]:
         """Wait for the end of the run, look for leaks, and return what became of each tenant."""

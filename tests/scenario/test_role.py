@@ -93,6 +93,7 @@ def posts(outcome: Outcome, path: str) -> int:
 def created(tenant: Tenant) -> Steps:
     tenant.bind(agent="api-ansible")["agent"].update(email="API@example.com", teams=["1st Line Support"])
     done = yield from rotation(tenant, "created")
+    assert len(done.requests) <= 11
     assert (posts(done, "agent"), posts(done, "application")) == (1, 1)
     agent, application = tenant.agent("api-ansible"), tenant.application()
     assert agent["isapiagent"]
@@ -116,9 +117,10 @@ def another_agent_that_is_new(tenant: Tenant) -> Steps:
     tenant.bind()
     yield from provisioned(tenant)
     first = tenant.secret()
-    tenant.bind("api-successor")
+    tenant.bind("api-successor")["agent"]["teams"] = ["1st Line Support"]
     done = yield from rotation(tenant, "agent_changed")
     assert posts(done, "application") == 1
+    assert len(done.requests) <= 10
     assert tenant.secret() != first
     assert tenant.secret(label="previous") == first
     assert tenant.logs_in(tenant.application()["clientId"], first) is None
@@ -699,6 +701,11 @@ BAD = {
     "an unknown option of the agent": bad("role[^s]", agent={"name": "a", "role": "Administrator"}),
     "a field that has an option": bad(
         "properties holds isapiagent", agent={"name": "a", "properties": {"isapiagent": False}}
+    ),
+    "a disabled agent": bad("agent 'a': it would be disabled", agent={"name": "a", "enabled": False}),
+    "a disabled application": bad("application 'Bad': it would be disabled", application={"enabled": False}),
+    "an application without a secret": bad(
+        "its authentication_method is implicit", application={"authentication_method": "implicit"}
     ),
     "an address without a scheme": bad("is not an address", {"halo_url": "acme.example.com"}),
     "a wrong secret": bad("invalid_client", {"halo_client_secret": "wrong"}),

@@ -76,6 +76,7 @@ def _uses_secret(shown: t.Mapping[str, t.Any]) -> bool:
 
 ROTATION_OPTIONS: dict[str, Option] = {
     "login_agent_id": {"type": "int"},
+    "known_login_agent": {"type": "str"},
     "regenerate_secret": {"type": "str", "choices": list(POLICIES), "default": "on_agent_change"},
     "new_client_secret": {"type": "str", "no_log": True},
     "defer_rotation": {"type": "bool", "default": False},
