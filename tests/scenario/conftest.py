@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator
@@ -24,6 +25,11 @@ Play = Callable[..., Run]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=20, help="how many runs test_kills.py kills; 200: at every task")
+    parser.addoption("--as-modules", action="store_true", help="runs of the role start a Python for each module")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    os.environ["ROLE_IN_PROCESS"] = str(not config.getoption("as_modules")).lower()
 
 
 @pytest.fixture(scope="module")

@@ -272,6 +272,7 @@ class Fleet:
             "ANSIBLE_CALLBACK_PLUGINS": str(CALLBACKS),
             "ANSIBLE_CALLBACKS_ENABLED": "role_watch",
             "ANSIBLE_FORKS": "4",
+            "HALO_IN_PROCESS": os.environ["ROLE_IN_PROCESS"],
             "ANSIBLE_NOCOLOR": "1",
             # the user's own tasks get secrets, which would else lie in a file while a module runs
             "ANSIBLE_PIPELINING": "1",
@@ -323,6 +324,8 @@ class Fleet:
             chosen = {name: one for name, one in ready.items() if one[2] == go}
             try:
                 outcomes = self.run([tenant for tenant, _running, _go in chosen.values()], go)
+                locked = [path.name for path in self.folder.rglob("*.lock")]
+                assert not locked, f"a run that is over still holds {locked}"
             except AssertionError as error:
                 for name in chosen:
                     over[name] = error
