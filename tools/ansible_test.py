@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import tree
@@ -31,9 +32,13 @@ SHOWN = ("ERROR", "FATAL", *WARNINGS, "Running ", "testhost ")
 HARMLESS = re.compile(r'WARNING: (Using locale "|Reviewing previous)')
 
 
-def prepare_home() -> Path:
+class Failed(Exception):
+    """ansible-test failed, or proved nothing."""
+
+
+def prepare_home(core: str) -> Path:
     """A home for ansible-test, which keeps its environments there: below .build, with the stand-in for get-pip."""
-    home = BUILD / "home"
+    home = BUILD / "home" / core
     cache = home / ".ansible/test/cache"
     cache.mkdir(parents=True, exist_ok=True)
     for version in GET_PIP.values():
@@ -44,7 +49,7 @@ def prepare_home() -> Path:
 def run(command: list[str], folder: Path, env: dict[str, str], log: Path) -> list[str]:
     """Run a command and give its lines; they go to the log too, and those that matter are shown while they come.
 
-    Exits, after it has shown all the lines, if the command fails.
+    Raises Failed, and shows all the lines, if the command fails.
     """
     lines = []
     with (
@@ -64,10 +69,10 @@ def run(command: list[str], folder: Path, env: dict[str, str], log: Path) -> lis
             file.write(line)
             lines.append(line.rstrip())
             if line.startswith(SHOWN):
-                print(line, end="", flush=True)
+                print(f"{log.stem}: {line}", end="", flush=True)
     if process.returncode:
-        print("\n".join(lines))
-        sys.exit(f"ansible-test failed (status {process.returncode}); the lines above are also in {log}")
+        text = "\n".join(lines)
+        raise Failed(f"{text}\nansible-test failed (status {process.returncode}); the lines above are also in {log}")
     return lines
 
 
@@ -92,6 +97,26 @@ def newest_core() -> str:
     raise NotHere("No Python that any ansible-core needs is here.")
 
 
+def test(command: str, core: str, python: str, others: list[str]) -> None:
+    """Run ansible-test of one ansible-core. Raises Failed."""
+    name = f"{command}-{core}"
+    folder, home = tree.copy(name), prepare_home(core)
+    if command == "sanity" and list(folder.glob("tests/sanity/ignore*.txt")):
+        raise Failed("tests/sanity/ignore*.txt: this collection ignores nothing. Repair the code instead.")
+    if command == "integration" and (ROOT / INSTANCE).exists():
+        print(f"== against the instance that {INSTANCE} names", flush=True)
+        shutil.copy2(ROOT / INSTANCE, folder / INSTANCE)
+        atexit.register((folder / INSTANCE).unlink, missing_ok=True)
+    bin_folder = environment(core, python) / "bin"
+    path = os.pathsep.join([str(bin_folder), str(BUILD / "bin"), os.environ["PATH"]])
+    env = {**os.environ, "HOME": str(home), "PATH": path, "LC_ALL": "C.UTF-8"}
+    started = [str(bin_folder / "ansible-test"), command, "--venv", "--python", python, "--color", "no"]
+    if command == "integration":
+        started.append("--requirements")
+    if found := doubts(command, others, run([*started, *others], folder, env, BUILD / f"{name}.log")):
+        raise Failed("Not accepted:\n" + "\n".join(found))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, epilog="What follows -- is given to ansible-test.")
     parser.add_argument("command", choices=("sanity", "integration"))
@@ -100,25 +125,24 @@ def main() -> None:
     own, others = arguments()
     args = parser.parse_args(own)
 
-    folder, home = tree.copy(), prepare_home()
-    if args.command == "sanity" and list(folder.glob("tests/sanity/ignore*.txt")):
-        sys.exit("tests/sanity/ignore*.txt: this collection ignores nothing. Repair the code instead.")
-    if args.command == "integration" and (ROOT / INSTANCE).exists():
-        print(f"== against the instance that {INSTANCE} names", flush=True)
-        shutil.copy2(ROOT / INSTANCE, folder / INSTANCE)
-        atexit.register((folder / INSTANCE).unlink, missing_ok=True)
-    for core in args.core or (PAIRS if args.command == "sanity" else [newest_core()]):
-        python = first_python(core)
-        bin_folder = environment(core, python) / "bin"
-        print(f"== ansible-test {args.command}: ansible-core {core}, Python {python}", flush=True)
-        path = os.pathsep.join([str(bin_folder), str(BUILD / "bin"), os.environ["PATH"]])
-        env = {**os.environ, "HOME": str(home), "PATH": path, "LC_ALL": "C.UTF-8"}
-        command = [str(bin_folder / "ansible-test"), args.command, "--venv", "--python", python, "--color", "no"]
-        if args.command == "integration":
-            command.append("--requirements")
-        log = BUILD / f"{args.command}-{core}.log"
-        if found := doubts(args.command, others, run([*command, *others], folder, env, log)):
-            sys.exit("Not accepted:\n" + "\n".join(found))
+    pairs = [
+        (core, first_python(core)) for core in args.core or (PAIRS if args.command == "sanity" else [newest_core()])
+    ]
+    for core, python in pairs:
+        environment(core, python)
+    failed = False
+    # the newest takes longest
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        running = {core: pool.submit(test, args.command, core, python, others) for core, python in reversed(pairs)}
+        for core, future in running.items():
+            try:
+                future.result()
+                print(f"== ansible-test {args.command}, ansible-core {core}: passed", flush=True)
+            except (Failed, subprocess.CalledProcessError) as error:
+                failed = True
+                print(f"== ansible-test {args.command}, ansible-core {core}: FAILED\n{error}", flush=True)
+    if failed:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def version() -> str:
 
 def build() -> Path:
     """Build the archive and give its path. Exits if ansible-galaxy fails or the archive holds what it should not."""
-    command = ["ansible-galaxy", "collection", "build", "--force", "--output-path", str(DIST), str(tree.copy())]
+    command = ["ansible-galaxy", "collection", "build", "--force", "--output-path", str(DIST), str(tree.copy("build"))]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
         sys.exit(done.stdout + done.stderr)

@@ -6,10 +6,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import functools
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -70,6 +73,22 @@ def environment(core: str, python: str) -> Path:
     """Make or update the environment of a pair, with what the tests need. Gives its folder; raises NotHere."""
     path = interpreter(python)
     folder = BUILD / "pairs" / f"core{core}-py{python}"
+    with _alone():
+        _install(core, path, folder)
+    return folder
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Lets one process at a time make environments: make runs several checks side by side."""
+    lock = BUILD / "pairs.lock"
+    lock.parent.mkdir(exist_ok=True)
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _install(core: str, path: str, folder: Path) -> None:
     env = {**os.environ, "UV": _uv() or "", "UV_PYTHON_DOWNLOADS": "never"}
     command = [
         str(ROOT / "tools/venv.sh"),
@@ -79,4 +98,3 @@ def environment(core: str, python: str) -> Path:
         "--requirement=requirements/test.txt",
     ]
     subprocess.run(command, check=True, cwd=ROOT, env=env)
-    return folder

@@ -2,16 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The collection in the two shapes that the tools want, below .build.
-
-Usage: python tools/tree.py link|copy
-"""
+"""The collection in the two shapes that the tools want, below .build: as a program, the link."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,9 +36,9 @@ def files() -> list[str]:
     return [name for name in listed.split("\0") if name and (ROOT / name).exists()]
 
 
-def copy() -> Path:
-    """Make .build/copy anew, of files() and nothing else. ansible-test refuses a symbolic link."""
-    path = BUILD / "copy" / PLACE
+def copy(name: str) -> Path:
+    """Make .build/copy/NAME anew, of files() and nothing else. ansible-test refuses a symbolic link."""
+    path = BUILD / "copy" / name / PLACE
     if path.exists():
         shutil.rmtree(path)
     for name in files():
@@ -55,7 +51,4 @@ def copy() -> Path:
 
 
 if __name__ == "__main__":
-    shapes = {"link": link, "copy": copy}
-    if len(sys.argv) != 2 or sys.argv[1] not in shapes:
-        sys.exit(__doc__)
-    print(shapes[sys.argv[1]]())
+    print(link())
