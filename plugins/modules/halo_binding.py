@@ -18,6 +18,8 @@ description:
     store each before they send it to Halo.
   - In a task with O(store) it takes the lock of the tenant, so that no two runs work on one tenant. When nothing is
     left to be done the lock is given back; otherwise M(haloops.halo.halo_credential) gives it back.
+  - A task with O(store) connects by the host's variables C(halo_url), C(halo_client_id) and so on, or else by the
+    environment, as all of the role does; the same options of the task do not count.
 extends_documentation_fragment:
   - haloops.halo.connection
   - haloops.halo.attributes

@@ -126,6 +126,9 @@ class HaloAction(ActionBase):
         """The task's ``environment:`` for the time of the call; this worker serves no other task meanwhile."""
         wanted: Result = {}
         self._compute_environment_string(wanted)
+        if not wanted:
+            yield
+            return
         before = dict(os.environ)
         os.environ.update({str(name): str(value) for name, value in wanted.items()})
         try:

@@ -15,6 +15,7 @@ from ..module_utils.credential import CREDENTIAL, advance
 from ..module_utils.errors import HaloError
 from ..module_utils.lifecycle import LABELS, entry
 from ..module_utils.module import internal_error
+from ..module_utils.spec import CONNECTION
 from .action import HaloAction, Result, plain, run_folder
 from .store import STORES, FileStore, Lock
 
@@ -65,6 +66,8 @@ class BindingAction(StoreAction):
     """Converge the bindings of a tenant; the secrets of a built-in store are read here."""
 
     def run(self, tmp: t.Any = None, task_vars: t.Any = None) -> Result:
+        if self._task.args.get("store"):
+            self._task.args = self._connected(task_vars or {})
         with self._environment():
             refused = self._guarded(lambda: self._prepare(task_vars or {}))
         if refused:
@@ -76,6 +79,15 @@ class BindingAction(StoreAction):
             with self._environment():
                 self._guarded(self._give_back)
         return result
+
+    def _connected(self, task_vars: Result) -> Result:
+        """The task's arguments, with the connection as the host's variables tell it.
+
+        To have the task's arguments refer to the same variables would take a template for each, which costs a
+        converged tenant more than any other part of its run.
+        """
+        told = {name: self._templar.template(task_vars[name]) for name in CONNECTION if name in task_vars}
+        return {**{name: value for name, value in self._task.args.items() if name not in CONNECTION}, **told}
 
     def _give_back(self) -> Result:
         params = plain(self._task.args)
