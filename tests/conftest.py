@@ -23,6 +23,11 @@ if "ANSIBLE_COLLECTIONS_PATH" not in os.environ:
     os.environ["ANSIBLE_COLLECTIONS_PATH"] = str(ROOT / ".build" / "link")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    # some tests wait for what they have delayed
+    return 1 + (os.cpu_count() or 1)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in LONGEST)
 

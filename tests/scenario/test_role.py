@@ -709,6 +709,7 @@ BAD = {
     ),
     "an address without a scheme": bad("is not an address", {"halo_url": "acme.example.com"}),
     "a wrong secret": bad("invalid_client", {"halo_client_secret": "wrong"}),
+    "a secret that is not defined": bad("vault_acme", {"halo_client_secret": "{{ vault_acme }}"}),
     "no secret": bad("halo_client_secret", {"halo_client_secret": ""}),
     "a host that is not there": bad(
         "no connection could be made", {"halo_url": "http://127.0.0.1:9", "halo_retry_seconds": 0}
