@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 # One worker takes a whole file: these first, or the other workers wait for them in the end.
-LONGEST = ("test_kills.py", "test_role.py")
+LONGEST = ("test_role_stores.py", "test_leaks.py", "test_execution.py", "test_role.py", "test_kills.py")
 sys.path.insert(0, str(ROOT / "tests" / "sandbox"))
 if "ANSIBLE_COLLECTIONS_PATH" not in os.environ:
     # make sets it; this is for a pytest that was started by hand
@@ -29,7 +29,7 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.name not in LONGEST)
+    items.sort(key=lambda item: -LONGEST.index(item.path.name) if item.path.name in LONGEST else 1)
 
 
 @pytest.fixture(autouse=True)
