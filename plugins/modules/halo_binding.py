@@ -136,7 +136,9 @@ options:
         type: bool
         default: false
   stored:
-    description: The stored entries of the bindings, where the store is none of the built-in ones.
+    description:
+      - The stored entries of the bindings, where O(store) is none of the built-in ones.
+      - Where they are not given with such a store, the task is skipped.
     type: list
     elements: dict
     suboptions:

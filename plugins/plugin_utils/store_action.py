@@ -68,6 +68,8 @@ class BindingAction(StoreAction):
     def run(self, tmp: t.Any = None, task_vars: t.Any = None) -> Result:
         if self._task.args.get("store"):
             self._task.args = self._connected(task_vars or {})
+        if self._task.args.get("store", STORES[0]) not in STORES and self._task.args.get("stored") is None:
+            return {"changed": False, "skipped": True, "skip_reason": "the stored entries were not given"}
         with self._environment():
             refused = self._guarded(lambda: self._prepare(task_vars or {}))
         if refused:

@@ -391,7 +391,7 @@ def test_of_two_runs_at_once_one_stops_before_it_changes_anything(fleets: Callab
     built_in, own = tenants = prepare(fleet, ["switch", "own store"])
     was = {tenant.name: tenant.stored for tenant in tenants}
     for tenant in tenants:
-        fleet.sandbox.fault("delay", tenant=tenant.name, method="POST", path=POSTS, seconds=6.0)
+        fleet.sandbox.fault("delay", tenant=tenant.name, method="POST", path=POSTS, seconds=60.0)
     first = fleet.start(tenants, GO)
     first.wait(lambda: sum(fault["hits"] for fault in fleet.sandbox.faults()) == 2)
     stored, state = [tenant.stored for tenant in tenants], [tenant.state for tenant in tenants]
@@ -402,6 +402,7 @@ def test_of_two_runs_at_once_one_stops_before_it_changes_anything(fleets: Callab
         assert not outcome.writes
     assert [tenant.stored for tenant in tenants] == stored
     assert [tenant.state for tenant in tenants] == state
+    fleet.sandbox.control("DELETE", "faults")
     for outcome in first.finish().values():
         assert not outcome.failed, outcome.message
         assert changes(outcome) == 1
@@ -427,7 +428,7 @@ def test_a_request_of_a_killed_run_that_arrives_late_loses_nothing(fleets: Calla
     fleet = fleets(3)
     tenants = prepare(fleet, ["switch", "integrator"])
     for tenant in tenants:
-        fleet.sandbox.fault("delay", tenant=tenant.name, method="POST", path=POSTS, seconds=12.0)
+        fleet.sandbox.fault("delay", tenant=tenant.name, method="POST", path=POSTS, seconds=60.0)
     killed = fleet.start(tenants, GO)
     killed.wait(lambda: sum(fault["hits"] for fault in fleet.sandbox.faults()) == 2)
     killed.kill()
@@ -435,7 +436,7 @@ def test_a_request_of_a_killed_run_that_arrives_late_loses_nothing(fleets: Calla
         assert not outcome.failed, outcome.message
     for tenant in tenants:
         in_force(tenant)
-    time.sleep(12)
+    fleet.sandbox.control("DELETE", "faults")
     killed.rest()
     for tenant in tenants:
         in_force(tenant)

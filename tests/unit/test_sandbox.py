@@ -1094,6 +1094,15 @@ def test_delay(halo: Client, kind: str) -> None:
     assert time.monotonic() - start >= 0.2
 
 
+def test_a_delay_ends_with_its_fault(halo: Client) -> None:
+    halo.sandbox.fault("delay", seconds=60)
+    with pytest.raises(requests.exceptions.ReadTimeout):
+        halo.session.post(halo.tenant["url"] + "/api/Agent", json=[{"name": "x"}], timeout=0.1)
+    assert made_agents(halo) == 0
+    halo.sandbox.control("DELETE", "faults")
+    assert made_agents(halo) == 1
+
+
 def test_fault_selection(halo: Client) -> None:
     other = Client(halo.sandbox, "globex")
     halo.sandbox.fault("status", tenant="acme", method="post", path="^/api/application", skip=1, times=2)

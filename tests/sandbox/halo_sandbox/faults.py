@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import socket
 import struct
@@ -74,6 +75,7 @@ class Fault:
         self.after = bool(after)
         self.hits = 0
         self._seen = 0
+        self._cleared = asyncio.Event()
 
     def strikes(self, tenant: str, method: str, path: str) -> bool:
         """Say whether this request is hit, and count it."""
@@ -88,6 +90,10 @@ class Fault:
         self.hits += 1
         return True
 
+    def clear(self) -> None:
+        """Let the requests go on that it holds back."""
+        self._cleared.set()
+
     def shown(self) -> dict[str, Any]:
         return {"id": self.number, **self.spec, "hits": self.hits}
 
@@ -98,7 +104,8 @@ class Fault:
         """
         spec = self.spec
         if self.base == "delay":
-            await asyncio.sleep(spec["seconds"])
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._cleared.wait(), spec["seconds"])
             return answer
         if self.base == "reset":
             _reset(request)
@@ -182,4 +189,6 @@ class Faults:
         return [fault.shown() for fault in self._faults]
 
     def clear(self) -> None:
+        for fault in self._faults:
+            fault.clear()
         self._faults.clear()
