@@ -64,6 +64,18 @@ def modes(folder: Path) -> set[tuple[str, int]]:
     }
 
 
+def python(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a script in a process of its own: one that forks, or is to be killed."""
+    return subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        env={**os.environ, "PYTHONPATH": os.environ["ANSIBLE_COLLECTIONS_PATH"]},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
 def plain(folder: Path, tenant: str = TENANT) -> FileStore:
     return FileStore(str(folder / "store"), tenant, None)
 
@@ -204,15 +216,20 @@ def test_what_stops_in_between_leaves_the_old_entry(tmp_path: Path, monkeypatch:
     assert [path.name for path in Path(store.path("one")).parent.iterdir()] == [Path(store.path("one")).name]
 
 
+# Dies between writing a draft and giving it its name.
+DEATH = """
+import os, signal, sys
+from ansible_collections.haloops.halo.plugins.module_utils.lifecycle import entry
+from ansible_collections.haloops.halo.plugins.plugin_utils.store import FileStore
+os.replace = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
+FileStore(sys.argv[1], sys.argv[2], None).write("one", entry({"current": {"client_secret": "new"}}))
+"""
+
+
 def test_drafts_of_killed_runs_do_not_pile_up(tmp_path: Path) -> None:
     store = plain(tmp_path)
     for _unused in range(3):
-        killed = os.fork()
-        if killed == 0:
-            stores.os.replace = lambda *_args: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
-            store.write("one", FULL)
-            os._exit(1)
-        assert os.waitpid(killed, 0)[1] == signal.SIGKILL
+        assert python(DEATH, str(tmp_path / "store"), TENANT).returncode == -signal.SIGKILL
     left = list(Path(store.path("one")).parent.iterdir())
     assert len(left) == 1
     assert modes(tmp_path / "store") == {("folder", 0o700), ("file", 0o600)}
@@ -478,14 +495,7 @@ for _unused in range(rounds):
 
 def test_of_many_runs_at_once_one_gets_the_lock(tmp_path: Path) -> None:
     folder = tmp_path / "store"
-    done = subprocess.run(
-        [sys.executable, "-c", RACE, str(folder), "5", "8"],
-        env={**os.environ, "PYTHONPATH": os.environ["ANSIBLE_COLLECTIONS_PATH"]},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = python(RACE, str(folder), "5", "8")
     assert done.stderr == ""
     assert [sorted(answers) for answers in done.stdout.split()] == [["n"] * 7 + ["y"]] * 5
     assert len(list(folder.iterdir())) == 1
