@@ -10,6 +10,7 @@ hold for every run here, see role_runner.
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 import tempfile
@@ -86,6 +87,12 @@ def posts(outcome: Outcome, path: str) -> int:
     return [one.casefold() for one in outcome.writes].count(f"post /api/{path}")
 
 
+def asked_little(outcome: Outcome, most: int) -> bool:
+    """Modules that are processes of their own share no token: of two that work on one secret, each logs in."""
+    alone = os.environ["ROLE_IN_PROCESS"] != "true"
+    return len(outcome.requests) <= most + alone
+
+
 # Causes
 
 
@@ -93,7 +100,7 @@ def posts(outcome: Outcome, path: str) -> int:
 def created(tenant: Tenant) -> Steps:
     tenant.bind(agent="api-ansible")["agent"].update(email="API@example.com", teams=["1st Line Support"])
     done = yield from rotation(tenant, "created")
-    assert len(done.requests) <= 11
+    assert asked_little(done, 11)
     assert (posts(done, "agent"), posts(done, "application")) == (1, 1)
     agent, application = tenant.agent("api-ansible"), tenant.application()
     assert agent["isapiagent"]
@@ -109,7 +116,7 @@ def created(tenant: Tenant) -> Steps:
     assert modes == {0o600}
     outcome = yield REAL
     assert outcome.quiet
-    assert len(outcome.requests) <= 6
+    assert asked_little(outcome, 6)
 
 
 @case
@@ -120,7 +127,7 @@ def another_agent_that_is_new(tenant: Tenant) -> Steps:
     tenant.bind("api-successor")["agent"]["teams"] = ["1st Line Support"]
     done = yield from rotation(tenant, "agent_changed")
     assert posts(done, "application") == 1
-    assert len(done.requests) <= 10
+    assert asked_little(done, 10)
     assert tenant.secret() != first
     assert tenant.secret(label="previous") == first
     assert tenant.logs_in(tenant.application()["clientId"], first) is None
