@@ -38,6 +38,7 @@ options:
     description:
       - Address of the authorisation server, without C(/token).
       - When it is not set, O(halo_url) with C(/auth) is tried, and when that answers 404 Halo is asked (C(AuthInfo)).
+        Where O(halo_url) is https, an answer without https is refused.
       - Falls back on the environment variable E(HALO_AUTH_URL).
     type: str
   halo_scope:
@@ -48,18 +49,19 @@ options:
     default: all
   halo_validate_certs:
     description:
-      - Whether to verify the TLS certificate.
+      - Whether to verify the TLS certificate. Each task warns while it is not verified.
       - Falls back on the environment variable E(HALO_VALIDATE_CERTS).
     type: bool
     default: true
   halo_ca_path:
     description:
       - File with the CA certificates to trust, instead of the ones that C(requests) brings.
+      - Where it is not set, E(REQUESTS_CA_BUNDLE) and E(CURL_CA_BUNDLE) are honoured.
       - Falls back on the environment variable E(HALO_CA_PATH).
     type: path
   halo_timeout:
     description:
-      - Seconds to wait for the answer to one request.
+      - Seconds for one request, from opening the connection to the last byte of the response.
       - Falls back on the environment variable E(HALO_TIMEOUT).
     type: int
     default: 30
@@ -73,7 +75,9 @@ options:
 requirements:
   - requests >= 2.28
 notes:
-  - An environment variable that is set but empty counts as unset.
+  - An option that is the empty string, and an environment variable that is set but empty, count as unset.
+  - Proxies come from the environment variables C(http_proxy), C(https_proxy), C(all_proxy) and C(no_proxy), in lower or
+    upper case, and from nowhere else. A C(~/.netrc) is not read.
   - The module runs inside the controller's own process where the task's connection is local; otherwise where the task
     is sent. The variable C(halo_in_process) or the environment variable E(HALO_IN_PROCESS) set to false turns that off.
 """

@@ -5,7 +5,7 @@
 """Login: where the authorisation server is, access tokens, and sharing one token within a run.
 
 Sources: the client credentials grant of Halo's authorisation server (form-encoded POST to ``/token``, the tenant in
-the query), and ``GET /api/AuthInfo``, which tells without a token where that server is.
+the query), and ``GET /api/AuthInfo``, which says without a token where that server is.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import re
 import tempfile
@@ -20,10 +21,21 @@ import time
 import typing as t
 from urllib.parse import urlsplit, urlunsplit
 
+from ansible.module_utils.parsing.convert_bool import boolean
+
 from .errors import HaloError, LoginError, one_line, redact
-from .http import Answer, Transport
+from .http import Response, Transport
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+DEFAULTS: dict[str, t.Any] = {
+    "halo_scope": "all",
+    "halo_validate_certs": True,
+    "halo_timeout": 30,
+    "halo_retry_seconds": 330,
+}
+DAY = 86400
+HOUR = 3600
+_NO_TOKEN = "a line break, a blank or another character that no token has"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,44 +57,40 @@ class Connection:
     def from_params(cls, params: t.Mapping[str, t.Any]) -> Connection:
         """The connection options ``halo_*`` of a task.
 
-        An option that is the empty string counts as unset, and its environment variable is asked.
+        An option that is not set, or is the empty string, comes from its environment variable ``HALO_*``; where that
+        is not set or empty either, from its default.
 
-        :raises HaloError: an option is missing, or an address cannot be one
+        :raises HaloError: an option is missing, or cannot be what it should be
         """
-        given: dict[str, t.Any] = {
-            key: os.environ.get(key.upper()) or None if isinstance(value, str) and not value.strip() else value
-            for key, value in params.items()
-            if key.startswith("halo_")
-        }
-        url = address("halo_url", given.get("halo_url"))
-        if not given.get("halo_access_token"):
+        given = {name: _given(name, params.get(name)) for name in _OPTIONS}
+        url = address("halo_url", given["halo_url"])
+        if not given["halo_access_token"]:
             for option in ("halo_client_id", "halo_client_secret"):
-                if not given.get(option):
+                if not given[option]:
                     raise HaloError(
                         f"{option} is missing.",
                         instance=url,
                         hint="Set halo_client_id and halo_client_secret, or halo_access_token.",
                     )
-        for option in ("halo_timeout", "halo_retry_seconds"):
-            if given[option] < 0 or (option == "halo_timeout" and given[option] == 0):
-                raise HaloError(f"{option} must be a positive number of seconds.", instance=url)
-        auth_url = given.get("halo_auth_url")
+        elif not _is_token(given["halo_access_token"]):
+            raise HaloError(f"halo_access_token cannot be one: it holds {_NO_TOKEN}.", instance=url)
+        auth_url = given["halo_auth_url"]
         if auth_url:
             auth_url = re.sub(r"/token$", "", address("halo_auth_url", auth_url), flags=re.I)
-        verify: bool | str = given["halo_validate_certs"]
-        if verify and given.get("halo_ca_path"):
+        verify: bool | str = _boolean("halo_validate_certs", given["halo_validate_certs"])
+        if verify and given["halo_ca_path"]:
             verify = os.path.expanduser(given["halo_ca_path"])
         return cls(
             url=url,
-            tenant=given.get("halo_tenant"),
-            client_id=given.get("halo_client_id"),
-            client_secret=given.get("halo_client_secret"),
-            access_token=given.get("halo_access_token"),
+            tenant=given["halo_tenant"],
+            client_id=given["halo_client_id"],
+            client_secret=given["halo_client_secret"],
+            access_token=given["halo_access_token"],
             auth_url=auth_url,
-            scope=given.get("halo_scope") or "all",
+            scope=given["halo_scope"],
             verify=verify,
-            timeout=given["halo_timeout"],
-            retry_seconds=given["halo_retry_seconds"],
+            timeout=_seconds("halo_timeout", given["halo_timeout"], zero=False),
+            retry_seconds=_seconds("halo_retry_seconds", given["halo_retry_seconds"], zero=True),
         )
 
     def secrets(self) -> list[str]:
@@ -91,11 +99,59 @@ class Connection:
 
     def warnings(self) -> list[str]:
         """What the user should know about this connection."""
-        told = []
-        address = urlsplit(self.url)
-        if address.scheme == "http" and (address.hostname or "") not in LOOPBACK:
-            told.append(f"{self.url}: secrets and tokens travel unencrypted over http.")
-        return told
+        servers = [server for server in (self.url, self.auth_url) if server]
+        found = [
+            f"{server}: secrets and tokens travel unencrypted over http."
+            for server in dict.fromkeys(servers)
+            if urlsplit(server).scheme == "http" and urlsplit(server).hostname not in LOOPBACK
+        ]
+        if self.verify is False and any(server.startswith("https:") for server in servers):
+            found.append(f"{self.url}: the server's certificate is not verified (halo_validate_certs is false).")
+        return found
+
+
+_OPTIONS = (
+    "halo_url",
+    "halo_tenant",
+    "halo_client_id",
+    "halo_client_secret",
+    "halo_access_token",
+    "halo_auth_url",
+    "halo_scope",
+    "halo_validate_certs",
+    "halo_ca_path",
+    "halo_timeout",
+    "halo_retry_seconds",
+)
+
+
+def _given(name: str, value: t.Any) -> t.Any:
+    for found in (value, os.environ.get(name.upper())):
+        if found is not None and str(found).strip():
+            return found
+    return DEFAULTS.get(name)
+
+
+def _boolean(option: str, value: t.Any) -> bool:
+    try:
+        return bool(boolean(value))
+    except TypeError:
+        raise HaloError(f"{option} must be true or false: {value}") from None
+
+
+def _seconds(option: str, value: t.Any, zero: bool) -> float:
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        seconds = -1.0
+    if not math.isfinite(seconds) or seconds < 0 or (seconds == 0 and not zero):
+        raise HaloError(f"{option} must be a positive number of seconds.")
+    return seconds
+
+
+def _is_token(text: str) -> bool:
+    """Whether a header can hold it as it is."""
+    return re.fullmatch(r"[\x21-\x7e]+", text) is not None
 
 
 def address(option: str, value: t.Any) -> str:
@@ -108,10 +164,13 @@ def address(option: str, value: t.Any) -> str:
         port_is_valid = parts.port is None or parts.port > 0
     except ValueError:
         parts, port_is_valid = urlsplit(""), False
-    if "@" in parts.netloc:
+    if "@" in (parts.netloc or text):
         raise HaloError(f"{option} holds a user name or a password.", hint="Give the address alone.")
     if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_valid:
-        raise HaloError(f"{option} is not an address: {text}", hint="It must read like https://acme.halopsa.com")
+        raise HaloError(
+            f"{option} is not an address: {one_line(text.split('?')[0])}",
+            hint="It must read like https://acme.halopsa.com",
+        )
     if parts.query or parts.fragment:
         raise HaloError(
             f"{option} must not have a query or a fragment.", hint="It must read like https://acme.halopsa.com"
@@ -127,7 +186,7 @@ class Token(t.NamedTuple):
     expires_in: int
 
 
-class NoTokens:
+class NullTokenCache:
     """Shares nothing: each task gets its own token."""
 
     def get(self, key: str) -> str | None:
@@ -140,7 +199,7 @@ class NoTokens:
         pass
 
 
-class SharedTokens(NoTokens):
+class TokenCache(NullTokenCache):
     """Tokens in files of a private folder that Ansible itself removes at the end of the run.
 
     :param folder: the run's own temporary folder; nothing is ever written anywhere else
@@ -187,17 +246,17 @@ class Login:
     :param tokens: where tokens are shared with other tasks of the run
     """
 
-    def __init__(self, connection: Connection, transport: Transport, tokens: NoTokens | None = None) -> None:
+    def __init__(self, connection: Connection, transport: Transport, tokens: NullTokenCache | None = None) -> None:
         self.connection = connection
         self._transport = transport
-        self._tokens = tokens or NoTokens()
+        self._tokens = tokens or NullTokenCache()
         self._token = connection.access_token
 
     @property
     def _key(self) -> str:
         one = self.connection
-        told = (one.url, one.auth_url, one.tenant, one.scope, one.client_id, one.client_secret)
-        return hashlib.sha256(repr(told).encode()).hexdigest()
+        identity = (one.url, one.auth_url, one.tenant, one.scope, one.client_id, one.client_secret)
+        return hashlib.sha256(repr(identity).encode()).hexdigest()
 
     def use(self, client_secret: str) -> None:
         """Log in with another secret of the same application from now on."""
@@ -240,17 +299,17 @@ class Login:
         The server is ``halo_auth_url`` or ``{halo_url}/auth``; when the latter answers 404, ``AuthInfo`` is asked.
 
         :raises LoginError: the server refuses the credentials or gives a token that opens nothing
-        :raises HaloError: no or no usable answer
+        :raises HaloError: no response, or none that is of use
         """
         own = self.connection.auth_url
-        answer = self._ask(own or self.connection.url + "/auth", self.connection.tenant)
-        if answer.status == 404 and not own:
-            found, tenant = self._discover()
-            if found:
-                answer = self._ask(found, self.connection.tenant or tenant)
-        return self._read(answer)
+        response = self._ask(own or self.connection.url + "/auth", self.connection.tenant)
+        if response.status == 404 and not own:
+            server, tenant = self._discover()
+            if server:
+                response = self._ask(server, self.connection.tenant or tenant)
+        return self._read(response)
 
-    def _ask(self, server: str, tenant: str | None) -> Answer:
+    def _ask(self, server: str, tenant: str | None) -> Response:
         connection = self.connection
         return self._transport.send(
             "POST",
@@ -266,61 +325,87 @@ class Login:
         )
 
     def _discover(self) -> tuple[str | None, str | None]:
-        answer = self._transport.send("GET", self.connection.url + "/api/AuthInfo", path="/AuthInfo")
-        told = answer.data if answer.status == 200 and isinstance(answer.data, dict) else {}
-        told = {str(key).lower(): value for key, value in told.items()}
-        server = told.get("auth_url")
+        response = self._transport.send("GET", self.connection.url + "/api/AuthInfo", path="/AuthInfo")
+        info = response.data if response.status == 200 and isinstance(response.data, dict) else {}
+        info = {str(key).lower(): value for key, value in info.items()}
+        server = info.get("auth_url")
         if not isinstance(server, str) or not server.strip():
             return None, None
-        tenant = told.get("tenant_id")
-        return address("auth_url of AuthInfo", server), str(tenant) if tenant else None
+        server = address("auth_url of AuthInfo", self._printable(server))
+        if server.startswith("http:") and self.connection.url.startswith("https:"):
+            raise HaloError(
+                f"AuthInfo names an authorisation server without https: {server}. "
+                "The client secret was not sent to it.",
+                instance=self.connection.url,
+                subject="login",
+                method="GET",
+                path="/AuthInfo",
+                status=response.status,
+                hint="Correct it in Halo, or set halo_auth_url.",
+            )
+        tenant = info.get("tenant_id")
+        return server, str(tenant) if tenant else None
 
-    def _told(self, text: str) -> str:
+    def _printable(self, text: str) -> str:
         return one_line(redact(text, self.secrets()))
 
-    def _read(self, answer: Answer) -> Token:
+    def _read(self, response: Response) -> Token:
         about: dict[str, t.Any] = {
             "instance": self.connection.url,
             "subject": "login",
             "method": "POST",
             "path": "/token",
-            "status": answer.status,
+            "status": response.status,
         }
-        told = answer.data if isinstance(answer.data, dict) else {}
-        if answer.status in (200, 201):
-            value, scope = told.get("access_token"), told.get("scope")
+        fields = response.data if isinstance(response.data, dict) else {}
+        if response.status in (200, 201):
+            value, scope = fields.get("access_token"), fields.get("scope")
             if not isinstance(value, str) or not value:
                 raise HaloError("the authorisation server gave no token.", hint="Check halo_auth_url.", **about)
+            if not _is_token(value):
+                raise HaloError(
+                    f"the authorisation server gave a token that cannot be one: it holds {_NO_TOKEN}.",
+                    hint="Check halo_auth_url.",
+                    **about,
+                )
             if scope is not None and not str(scope).strip():
                 raise LoginError("the token opens nothing: it has no scope.", hint="Check halo_scope.", **about)
-            try:
-                seconds = int(told.get("expires_in") or 3600)
-            except (TypeError, ValueError):
-                seconds = 3600
-            return Token(value, str(scope) if scope else None, seconds)
-        about["answer"] = self._told(answer.text) or None
-        error = told.get("error")
-        if answer.status == 401 or (answer.status in (400, 403) and told):
+            return Token(value, str(scope) if scope else None, _lifetime(fields.get("expires_in")))
+        about["answer"] = self._printable(response.text) or None
+        error = self._printable(str(fields["error"])) if fields.get("error") else None
+        if response.status == 401 or (response.status in (400, 403) and fields):
             hints = {
                 "invalid_scope": "The application must have been granted halo_scope.",
                 "invalid_client": "Check client ID and secret. If the agent that the application logs in as was "
                 "changed, the secret must be re-generated; the application and that agent must be active.",
             }
             raise LoginError(
-                f"the credentials were refused ({self._told(str(error or answer.status))}).",
-                code=str(error) if error else None,
-                hint=hints.get(str(error), "Check the application in Halo."),
+                f"the credentials were refused ({error or response.status}).",
+                code=error,
+                hint=hints.get(error or "", "Check the application in Halo."),
                 **about,
             )
-        if answer.location:
-            where = self._told(answer.location)
+        if response.location:
+            where = self._printable(response.location)
             raise HaloError(f"redirected to {where}.", hint="Give that address as halo_auth_url.", **about)
-        if answer.status == 429:
+        if response.status == 429:
             raise HaloError("the rate limit lasted longer than halo_retry_seconds.", **about)
         raise HaloError(
-            f"POST /token answered {answer.status}.",
+            f"POST /token answered {response.status}.",
             hint="Check halo_url, halo_auth_url and halo_tenant: an unknown host or tenant answers like this."
-            if answer.status in (404, 500)
+            if response.status in (404, 500)
             else None,
             **about,
         )
+
+
+def _lifetime(expires_in: t.Any) -> int:
+    """Seconds, 0 to a day; an hour where the server does not say."""
+    if not isinstance(expires_in, int):
+        try:
+            expires_in = float(expires_in)
+        except (TypeError, ValueError):
+            return HOUR
+        if math.isnan(expires_in):
+            return HOUR
+    return int(min(max(expires_in, 0), DAY))

@@ -14,6 +14,15 @@ from urllib.parse import quote, quote_plus
 
 HIDDEN = "********"
 _URL_ALPHABET = str.maketrans("+/", "-_")
+# What a terminal would act on: escape sequences whole, control characters, what is invisible or turns the direction of
+# writing, and halves of surrogate pairs, which cannot be printed.
+_UNPRINTABLE = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
+    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"
+    r"|\x1b[ -/]*[0-~]"
+    r"|[\s\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    r"\ud800-\udfff\U000e0000-\U000e007f]"
+)
 
 
 class HaloError(Exception):
@@ -85,7 +94,7 @@ class LoginError(HaloError):
         self.code = code
 
 
-class UnknownFate(HaloError):
+class AmbiguousWrite(HaloError):
     """A write was sent and no usable answer came back: it may or may not have been carried out.
 
     :param late: the server may still be at work on it (a time-out), so its absence proves nothing
@@ -96,19 +105,32 @@ class UnknownFate(HaloError):
         self.late = late
 
 
+class Refused(HaloError):
+    """A guard says no: the change is possible, and the user has not asked for it in so many words."""
+
+
+class StaleEntry(HaloError):
+    """Someone else wrote the stored entry since it was read; nothing was written."""
+
+
+class TenantBusy(HaloError):
+    """Another run, or another host of the same run, is at work on this tenant; nothing was changed."""
+
+
 def redact(text: str, secrets: t.Iterable[str | None]) -> str:
-    """``text`` with every secret replaced, also URL-encoded, JSON-escaped, or in base64, alone or within more."""
+    """``text`` with every secret replaced: in any letter case, URL-encoded, JSON-escaped, in base64, or within more."""
     forms = sorted({form for secret in secrets if secret for form in _forms(secret)}, key=len, reverse=True)
-    return re.sub("|".join(forms), HIDDEN, text) if forms else text
+    return re.sub("|".join(forms), HIDDEN, text, flags=re.IGNORECASE) if forms else text
 
 
 def _forms(secret: str) -> t.Iterator[str]:
     """Regular expressions for what a secret may look like."""
     yield re.escape(secret)
-    yield re.escape(json.dumps(secret)[1:-1])
+    for ascii_alone in (True, False):
+        yield re.escape(json.dumps(secret, ensure_ascii=ascii_alone)[1:-1])
     plain = secret.encode("utf-8", "surrogatepass")
     for encoded in (quote(plain, safe=""), quote(plain), quote_plus(plain)):
-        yield re.sub(r"%(\w\w)", r"%(?i:\1)", re.escape(encoded))
+        yield re.escape(encoded)
     for shift, first in ((0, 0), (1, 2), (2, 3)):
         # of a longer text's base64, what depends on the secret alone
         code = base64.b64encode(bytes(shift) + plain).decode().rstrip("=")
@@ -121,9 +143,9 @@ def _forms(secret: str) -> t.Iterator[str]:
 
 
 def one_line(text: str, longest: int = 300) -> str:
-    """``text`` without line breaks and control characters, cut at ``longest``.
+    """``text`` on one line and without anything that a terminal would act on, cut at ``longest``.
 
     Secrets must be gone already: a cut one is not found.
     """
-    text = re.sub(r"[\x00-\x1f\x7f\s]+", " ", text).strip()
+    text = " ".join(_UNPRINTABLE.sub(" ", text[: 20 * longest]).split())
     return text if len(text) <= longest else text[:longest] + "..."

@@ -13,6 +13,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from .errors import HaloError
 from .run import Operation, execute
+from .spec import Spec
 
 
 def run_module(operation: Operation) -> None:
@@ -29,6 +30,12 @@ def run_module(operation: Operation) -> None:
     for text in result.pop("warnings", []):
         module.warn(text)
     module.exit_json(**result)
+
+
+def run_on_controller(spec: Spec) -> None:
+    """Refuse to run here: for what is done by an action plugin alone, where the store and the other hosts are known."""
+    module = AnsibleModule(argument_spec=spec.with_connection(), supports_check_mode=True, **spec.constraints)
+    module.fail_json(msg="This runs on the controller alone, through its action plugin.")
 
 
 def internal_error(error: Exception) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import struct
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,9 +23,11 @@ class Script:
     """Exchanges in their order, on 127.0.0.1. As a context manager it fails at the end if one is left or was wrong.
 
     ``url`` is the server's address; ``seen`` holds for each request method, path, headers and raw body.
+
+    :param tls: to serve https
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.seen: list[dict[str, Any]] = []
         self.wrong: list[str] = []
         self._expected: list[dict[str, Any]] = []
@@ -46,7 +49,9 @@ class Script:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        if tls:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.005}, daemon=True)
 
     def expect(
@@ -59,7 +64,7 @@ class Script:
         token: Any = _ANY,
         status: int = 200,
         answer: Any = None,
-        text: str | None = None,
+        text: str | bytes | None = None,
         headers: dict[str, str] | None = None,
         fault: str | None = None,
     ) -> None:
@@ -71,7 +76,8 @@ class Script:
         :param sent: JSON body
         :param token: bearer token, None for none
         :param answer: JSON to answer; ``text`` instead for anything else
-        :param fault: reset, truncate or hang instead of an answer
+        :param fault: reset, truncate or hang instead of an answer; drip and drip-head send it byte by byte, slowly;
+            tls-alert is what some servers say to plain http
         """
         method, path = request.split(" ")
         self._expected.append(
@@ -109,57 +115,80 @@ class Script:
     def _serve(self, handler: BaseHTTPRequestHandler) -> None:
         body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0)).decode()
         parts = urlsplit(handler.path)
-        came = {
+        request = {
             "method": handler.command,
             "path": parts.path,
             "query": dict(parse_qsl(parts.query, keep_blank_values=True)),
             "headers": dict(handler.headers.items()),
             "body": body,
         }
-        self.seen.append(came)
+        self.seen.append(request)
         if not self._expected:
             self.wrong.append(f"not expected: {handler.command} {handler.path} {body}")
             _answer(handler, 599, "", {})
             return
-        wanted = self._expected.pop(0)
-        wrong = _differences(wanted, came)
+        exchange = self._expected.pop(0)
+        wrong = _differences(exchange, request)
         if wrong:
             self.wrong.append(f"{handler.command} {handler.path}: " + "; ".join(wrong))
             _answer(handler, 599, "", {})
             return
-        headers = {"Content-Type": "application/json" if wanted["json"] else "text/html", **wanted["headers"]}
-        if wanted["fault"] == "reset":
+        headers = {"Content-Type": "application/json" if exchange["json"] else "text/html", **exchange["headers"]}
+        if exchange["fault"] == "reset":
             handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             handler.connection.close()
             handler.close_connection = True
-        elif wanted["fault"] == "hang":
+        elif exchange["fault"] == "hang":
             self._over.wait(10)
             handler.close_connection = True
-        elif wanted["fault"] == "truncate":
-            half = wanted["body"][: len(wanted["body"]) // 2]
-            _answer(handler, wanted["status"], half, {**headers, "Content-Length": str(len(wanted["body"].encode()))})
+        elif exchange["fault"] == "tls-alert":
+            handler.wfile.write(b"\x15\x03\x03\x00\x02\x02\x50")
+            handler.close_connection = True
+        elif exchange["fault"] in ("drip", "drip-head"):
+            handler.close_connection = True
+            self._drip(handler, whole_head=exchange["fault"] == "drip")
+        elif exchange["fault"] == "truncate":
+            half = exchange["body"][: len(exchange["body"]) // 2]
+            _answer(
+                handler, exchange["status"], half, {**headers, "Content-Length": str(len(exchange["body"].encode()))}
+            )
             handler.close_connection = True
         else:
-            _answer(handler, wanted["status"], wanted["body"], headers)
+            _answer(handler, exchange["status"], exchange["body"], headers)
+
+    def _drip(self, handler: BaseHTTPRequestHandler, whole_head: bool) -> None:
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+        handler.wfile.write(head + (b"Content-Length: 100000\r\n\r\n[" if whole_head else b"X-Header: "))
+        for _byte in range(60):
+            if self._over.wait(0.05):
+                return
+            try:
+                handler.wfile.write(b" ")
+                handler.wfile.flush()
+            except OSError:
+                return
 
 
-def _differences(wanted: dict[str, Any], came: dict[str, Any]) -> list[str]:
-    body: Any = came["body"]
-    found = {name: came[name] for name in ("method", "path", "query")}
-    if wanted["form"] is not _ANY:
-        found["form"] = dict(parse_qsl(body, keep_blank_values=True))
-        found["type"], wanted["type"] = came["headers"].get("Content-Type"), "application/x-www-form-urlencoded"
-    if wanted["sent"] is not _ANY:
-        found["sent"] = json.loads(body) if body else None
-        found["type"], wanted["type"] = came["headers"].get("Content-Type"), "application/json"
-    if wanted["token"] is not _ANY:
-        found["token"] = came["headers"].get("Authorization")
-        wanted["token"] = f"Bearer {wanted['token']}" if wanted["token"] else None
-    return [f"{name}: {value!r} came, not {wanted[name]!r}" for name, value in found.items() if value != wanted[name]]
+def _differences(exchange: dict[str, Any], request: dict[str, Any]) -> list[str]:
+    body: Any = request["body"]
+    expected = {name: exchange[name] for name in ("method", "path", "query")}
+    found = {name: request[name] for name in expected}
+    if exchange["form"] is not _ANY:
+        found["form"], expected["form"] = dict(parse_qsl(body, keep_blank_values=True)), exchange["form"]
+        found["type"], expected["type"] = request["headers"].get("Content-Type"), "application/x-www-form-urlencoded"
+    if exchange["sent"] is not _ANY:
+        found["sent"], expected["sent"] = json.loads(body) if body else None, exchange["sent"]
+        found["type"], expected["type"] = request["headers"].get("Content-Type"), "application/json"
+    if exchange["token"] is not _ANY:
+        found["token"] = request["headers"].get("Authorization")
+        expected["token"] = f"Bearer {exchange['token']}" if exchange["token"] else None
+    return [
+        f"{name}: {value!r} came, not {expected[name]!r}" for name, value in found.items() if value != expected[name]
+    ]
 
 
-def _answer(handler: BaseHTTPRequestHandler, status: int, body: str, headers: dict[str, str]) -> None:
-    data = body.encode()
+def _answer(handler: BaseHTTPRequestHandler, status: int, body: str | bytes, headers: dict[str, str]) -> None:
+    data = body if isinstance(body, bytes) else body.encode()
     handler.send_response(status)
     for name, value in {"Content-Length": str(len(data)), **headers}.items():
         handler.send_header(name, value)

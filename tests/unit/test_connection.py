@@ -56,7 +56,7 @@ def test_addresses(given: str, url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         (None, "halo_url is missing"),
         ("", "halo_url is missing"),
@@ -74,13 +74,13 @@ def test_addresses(given: str, url: str) -> None:
     ],
 )
 @pytest.mark.parametrize("option", ["url", "auth_url"])
-def test_what_is_no_address(option: str, given: str | None, told: str) -> None:
+def test_what_is_no_address(option: str, given: str | None, message: str) -> None:
     if option == "auth_url" and not given:
         assert connection(auth_url=given).auth_url is None
         return
     with pytest.raises(HaloError) as caught:
         connection(**{option: given})
-    assert told.replace("halo_url", f"halo_{option}") in str(caught.value)
+    assert message.replace("halo_url", f"halo_{option}") in str(caught.value)
     assert f"halo_{option}" in str(caught.value)
     assert "s3cret" not in str(caught.value)
 
@@ -176,3 +176,137 @@ def test_no_secret_in_what_a_debugger_shows() -> None:
 def test_a_ca_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(HaloError, match=r"halo_ca_path .*ca\.pem does not exist"):
         Transport("https://acme.example.com", verify=str(tmp_path / "ca.pem"), timeout=1, retry_seconds=0)
+
+
+SERVERS = "secrets and tokens travel unencrypted over http"
+
+
+@pytest.mark.parametrize(
+    ("url", "auth_url", "warned"),
+    [
+        ("https://acme.example.com", "http://login.example.com", ["http://login.example.com"]),
+        ("https://acme.example.com", "http://localhost:8080", []),
+        (
+            "http://acme.example.com",
+            "http://acme.example.com/auth",
+            ["http://acme.example.com", "http://acme.example.com/auth"],
+        ),
+        ("http://acme.example.com", "https://login.example.com", ["http://acme.example.com"]),
+        ("https://acme.example.com", "https://login.example.com", []),
+    ],
+)
+def test_the_authorisation_server_gets_secrets_too(url: str, auth_url: str, warned: list[str]) -> None:
+    assert connection(url=url, auth_url=auth_url).warnings() == [f"{server}: {SERVERS}." for server in warned]
+
+
+@pytest.mark.parametrize(
+    ("url", "auth_url", "verify", "warns"),
+    [
+        ("https://acme.example.com", None, False, True),
+        ("https://acme.example.com", None, True, False),
+        ("http://127.0.0.1:8765", None, False, False),
+        ("http://127.0.0.1:8765", "https://login.example.com", False, True),
+    ],
+)
+def test_a_certificate_that_is_not_verified_is_warned_of(
+    url: str, auth_url: str | None, verify: bool, warns: bool
+) -> None:
+    warnings = connection(url=url, auth_url=auth_url, validate_certs=verify).warnings()
+    assert warnings == ([f"{url}: the server's certificate is not verified (halo_validate_certs is false)."] * warns)
+
+
+# Empty options and variables, as Controller makes them of a credential's empty fields
+
+FALLBACKS = [
+    ("halo_url", "https://env.example.com/api/", "url", "https://env.example.com", None),
+    ("halo_tenant", "env", "tenant", "env", None),
+    ("halo_auth_url", "https://login.example.com", "auth_url", "https://login.example.com", None),
+    ("halo_client_id", "env", "client_id", "env", None),
+    ("halo_client_secret", "env", "client_secret", "env", None),
+    ("halo_access_token", "env", "access_token", "env", None),
+    ("halo_scope", "admin", "scope", "admin", "all"),
+    ("halo_validate_certs", "no", "verify", False, True),
+    ("halo_validate_certs", "true", "verify", True, True),
+    ("halo_ca_path", "/etc/env.pem", "verify", "/etc/env.pem", True),
+    ("halo_timeout", "7", "timeout", 7, 30),
+    ("halo_retry_seconds", "0", "retry_seconds", 0, 330),
+]
+
+
+@pytest.mark.parametrize(("option", "variable", "name", "value"), [row[:4] for row in FALLBACKS])
+@pytest.mark.parametrize("empty", ["", "  ", None])
+def test_an_empty_option_comes_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+    empty: str | None,
+    option: str,
+    variable: str,
+    name: str,
+    value: Any,
+) -> None:
+    monkeypatch.setenv(option.upper(), variable)
+    assert getattr(Connection.from_params({**OPTIONS, option: empty}), name) == value
+
+
+def test_an_option_that_is_set_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = {**OPTIONS, "halo_tenant": "own", "halo_ca_path": "/etc/own.pem", "halo_access_token": "own"}
+    monkeypatch.setenv("HALO_VALIDATE_CERTS", "false")
+    expected = Connection.from_params(own)
+    for option, variable, *_rest in FALLBACKS:
+        if option != "halo_auth_url":
+            monkeypatch.setenv(option.upper(), variable)
+    assert Connection.from_params(own) == expected
+
+
+@pytest.mark.parametrize(("option", "name", "default"), [(row[0], row[2], row[4]) for row in FALLBACKS])
+@pytest.mark.parametrize("variable", ["", " ", None])
+def test_an_empty_variable_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str | None,
+    option: str,
+    name: str,
+    default: Any,
+) -> None:
+    if variable is not None:
+        monkeypatch.setenv(option.upper(), variable)
+    if option in ("halo_url", "halo_client_id", "halo_client_secret"):
+        with pytest.raises(HaloError, match=f"{option} is missing"):
+            Connection.from_params({**OPTIONS, option: ""})
+    else:
+        assert getattr(Connection.from_params({**OPTIONS, option: ""}), name) == default
+
+
+def test_the_environment_alone_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HALO_URL", "https://env.example.com")
+    monkeypatch.setenv("HALO_ACCESS_TOKEN", "t0ken")
+    given = Connection.from_params({})
+    assert (given.url, given.access_token, given.verify, given.timeout, given.retry_seconds, given.scope) == (
+        "https://env.example.com",
+        "t0ken",
+        True,
+        30,
+        330,
+        "all",
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("halo_validate_certs", "maybe", "halo_validate_certs must be true or false: maybe"),
+        ("halo_timeout", "soon", "halo_timeout must be a positive number of seconds"),
+        ("halo_timeout", "nan", "halo_timeout must be a positive number of seconds"),
+        ("halo_retry_seconds", "inf", "halo_retry_seconds must be a positive number of seconds"),
+    ],
+)
+def test_what_a_variable_cannot_be(monkeypatch: pytest.MonkeyPatch, option: str, value: str, message: str) -> None:
+    monkeypatch.setenv(option.upper(), value)
+    with pytest.raises(HaloError, match=message):
+        Connection.from_params({**OPTIONS, option: ""})
+
+
+def test_what_is_wrong_with_an_address_is_said_without_its_secrets() -> None:
+    for given in ("https://ann:s3cret@[::1", "acme.example.com?token=s3cret", "ftp://x\x1b[2J.example.com"):
+        with pytest.raises(HaloError) as caught:
+            connection(url=given)
+        assert "s3cret" not in str(caught.value)
+        assert "\x1b" not in str(caught.value)

@@ -7,10 +7,17 @@
 from __future__ import annotations
 
 import base64
+import json
 from urllib.parse import quote, quote_plus
 
 import pytest
-from ansible_collections.haloops.halo.plugins.module_utils.errors import HIDDEN, HaloError, UnknownFate, redact
+from ansible_collections.haloops.halo.plugins.module_utils.errors import (
+    HIDDEN,
+    AmbiguousWrite,
+    HaloError,
+    one_line,
+    redact,
+)
 
 SECRETS = [
     "8f14e45f-ceea-467f-a9d1-3c1e5b2f0a11-0b1e7a52-0c59-49b5-8f2c-0f2f4c2c7d11",
@@ -18,6 +25,7 @@ SECRETS = [
     "ünïcödé-☃",
     "a+b c/d",
     "~tilde_and-dash.",
+    'ü"quo\\ted',
     "two  blanks\tand a tab",
 ]
 FORMS = {
@@ -26,6 +34,11 @@ FORMS = {
     "URL-encoded, slashes kept": quote,
     "form-encoded": quote_plus,
     "URL-encoded in lower case": lambda secret: _lower(quote(secret, safe="")),
+    "in upper case": str.upper,
+    "in lower case": str.lower,
+    "in JSON": lambda secret: json.dumps(secret)[1:-1],
+    "in JSON, beyond ASCII": lambda secret: json.dumps(secret, ensure_ascii=False)[1:-1],
+    "in JSON in upper case": lambda secret: json.dumps(secret)[1:-1].upper().replace("\\U", "\\u"),
     "base64": lambda secret: base64.b64encode(secret.encode()).decode(),
     "base64 without padding": lambda secret: base64.b64encode(secret.encode()).decode().rstrip("="),
     "base64 for URLs": lambda secret: base64.urlsafe_b64encode(secret.encode()).decode(),
@@ -41,14 +54,14 @@ def _lower(text: str) -> str:
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("secret", SECRETS)
 def test_a_secret_is_removed_in_every_form(secret: str, form: str) -> None:
-    shown = FORMS[form](secret)
-    told = redact(f"before [{shown}] after", [secret])
-    assert shown not in told
-    assert told.startswith("before [")
-    assert told.endswith("] after")
-    assert HIDDEN in told
+    echo = FORMS[form](secret)
+    text = redact(f"before [{echo}] after", [secret])
+    assert echo not in text
+    assert text.startswith("before [")
+    assert text.endswith("] after")
+    assert HIDDEN in text
     if form != "base64 of something longer":
-        assert told == f"before [{HIDDEN}] after"
+        assert text == f"before [{HIDDEN}] after"
 
 
 def test_every_secret_is_removed_wherever_it_stands() -> None:
@@ -93,5 +106,32 @@ def test_about_fills_in_what_is_not_known_yet() -> None:
 
 
 def test_unknown_fate_says_whether_the_server_may_still_work() -> None:
-    assert UnknownFate("Lost.").late is False
-    assert UnknownFate("Lost.", late=True, path="/Agent").late is True
+    assert AmbiguousWrite("Lost.").late is False
+    assert AmbiguousWrite("Lost.", late=True, path="/Agent").late is True
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("as it is", "as it is"),
+        ("  two\r\n lines\t", "two lines"),
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("a\x1b[2J\x1b[1;1Hb", "a b"),
+        ("\x9b31mred", "red"),
+        ("a\x1b]0;title\x07b", "a b"),
+        ("a\x1b]8;;https://x.example.com\x1b\\link", "a link"),
+        ("a\x9d0;title\x9cb", "a b"),
+        ("a\x1b(0b", "a b"),
+        ("a\x1bcb", "a b"),
+        ("a\x1b", "a"),
+        ("a\x00\x08\x7f\x80\x85\x9fb", "a b"),
+        ("a\u202eb\u2066c\u2069\u200fd", "a b c d"),
+        ("a\u200bb\ufeffc\u2028d\u2029e", "a b c d e"),
+        ("a\ud800b", "a b"),
+        ("a\U000e0041b", "a b"),
+        ("Grüße, ünïcödé-☃ 日本語 [0] a]b", "Grüße, ünïcödé-☃ 日本語 [0] a]b"),
+        ("x" * 301, "x" * 300 + "..."),
+    ],
+)
+def test_one_line_holds_nothing_that_a_terminal_acts_on(text: str, line: str) -> None:
+    assert one_line(text) == line
