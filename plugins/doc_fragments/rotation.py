@@ -14,11 +14,6 @@ options:
   login_agent_id:
     description: Id of the agent to log in as. Mutually exclusive with O(login_agent).
     type: int
-  known_login_agent:
-    description:
-      - The name of the agent O(login_agent_id), from a caller that has just seen it. It saves looking the agent up, and
-        with it the warning that the agent is disabled; an id that does not exist is left to Halo to refuse.
-    type: str
   regenerate_secret:
     description:
       - When to make a new client secret.
@@ -40,7 +35,10 @@ options:
     type: bool
     default: false
   allow_self:
-    description: Allow to change the login of what this very run logs in with.
+    description:
+      - Allow to delete what this very run logs in with, to give it a new secret, or to change what its login hangs on
+        (login agent and type, scopes, authentication method, whether it is active).
+      - It is known by its client ID. With an access token alone, it is whatever logs in as the token's agent.
     type: bool
     default: false
 """

@@ -6,7 +6,8 @@
 
 Source: Halo's OpenAPI description. Objects are created and updated alike, by a POST of an array; there is no PUT.
 What the description leaves open is accepted in every form that clients have seen: a list bare or wrapped in an object,
-an answer that is an object or an array of one, 200 or 201.
+an answer that is an object or an array of one, 200 or 201. What is no list of what was asked for is never taken for an
+empty one: whoever believes that nothing is there makes it a second time.
 """
 
 from __future__ import annotations
@@ -16,19 +17,23 @@ import dataclasses
 import typing as t
 
 from .auth import Login
-from .errors import HaloError, UnknownFate, one_line, redact
-from .http import Answer, Transport, rest
+from .errors import AmbiguousWrite, HaloError, one_line, redact
+from .http import Response, Transport, sleep
 
 Raw = dict[str, t.Any]
 
 PAGE = 100
 SETTLE = (0.3, 1.0, 3.0)
 
+# what every login is made of, so that there is always one that can be seen
+AGENTS, APPLICATIONS = "/Agent", "/Application"
+
 
 class Client:
     """One tenant's API.
 
-    ``secrets`` are further values that must never be shown, ``warnings`` is what the user should be told.
+    ``secrets`` are further values that must never be shown, ``warnings`` is what the user should be told, ``made`` the
+    ids of what this run has created, by path and folded name: a list may show it late.
     """
 
     def __init__(self, transport: Transport, login: Login) -> None:
@@ -36,8 +41,11 @@ class Client:
         self.login = login
         self.secrets: list[str] = []
         self.warnings: list[str] = login.connection.warnings()
+        self.made: dict[tuple[str, str], t.Any] = {}
         self._transport = transport
-        self._lists: dict[str, list[Raw]] = {}
+        self._lists: dict[tuple[str, str], list[Raw]] = {}
+        self._me: Raw | None = None
+        self._warned = False
 
     def with_login(self, client_id: str, client_secret: str, scope: str) -> Client:
         """The same instance by another application's credentials; its token is not shared."""
@@ -47,51 +55,109 @@ class Client:
         return Client(self._transport, Login(other, self._transport))
 
     def get(self, path: str, query: t.Mapping[str, t.Any] | None = None) -> Raw | None:
-        """``GET path``: the object, or None where Halo answers 404 or nothing at all."""
-        answer = self._call("GET", path, query=query)
-        if answer.status == 404:
+        """``GET path``: the object; None where Halo answers 404, and ``{}`` where it answers nothing, which proves
+        nothing."""
+        response = self._call("GET", path, query=query)
+        if response.status == 404:
             return None
-        self._check(answer, "GET", path)
-        if answer.data is None:
-            return None
-        found = answer.data[0] if isinstance(answer.data, list) and len(answer.data) == 1 else answer.data
+        self._check(response, "GET", path)
+        if response.data is None:
+            return {}
+        found = response.data[0] if isinstance(response.data, list) and len(response.data) == 1 else response.data
         if not isinstance(found, dict):
-            raise self._useless(answer, "GET", path)
+            raise self._useless(response, "GET", path)
         return found
 
+    def me(self) -> Raw:
+        """``GET /Agent/me``, asked once: the agent that the login belongs to; empty where Halo does not say."""
+        if self._me is None:
+            self._me = self.get("/Agent/me") or {}
+        return self._me
+
+    def cached(self, path: str, query: t.Mapping[str, t.Any] | None = None) -> builtins.list[Raw]:
+        """The same as :meth:`list`, read once, and again after a write to what it lists."""
+        key = (path, repr(sorted((query or {}).items())))
+        if key not in self._lists:
+            self._lists[key] = self._read_list(path, query or {})
+        return self._lists[key]
+
     def list(self, path: str, query: t.Mapping[str, t.Any] | None = None) -> builtins.list[Raw]:
-        """``GET path``: all rows, whatever the list is wrapped in, further pages included."""
-        rows, total = self._page(path, query or {})
-        # a first page of another size would leave a gap before the second of this one
-        page = 1 if len(rows) == PAGE else 0
-        while total is not None and len(rows) < total:
-            page += 1
-            more, _same = self._page(path, {**(query or {}), "pageinate": "true", "page_size": PAGE, "page_no": page})
-            known = {row.get("id") for row in rows}
-            new = [row for row in more if row.get("id") not in known]
-            if not more or (page > 1 and not new):
+        """``GET path``: all rows as they are now, whatever the list is wrapped in, further pages included.
+
+        :raises HaloError: the answer is no such list, cannot be the whole one, or is empty where it cannot be
+        """
+        self._forget(path)
+        return self.cached(path, query)
+
+    def _forget(self, path: str) -> None:
+        self._lists = {key: rows for key, rows in self._lists.items() if key[0] != path}
+
+    def _read_list(self, path: str, query: t.Mapping[str, t.Any]) -> builtins.list[Raw]:
+        # rows that come or go while a list is read shift its pages
+        wrong = ""
+        for _attempt in range(2):
+            rows, wrong = self._pages(path, query)
+            if not wrong:
                 break
-            rows += new
+        if wrong:
+            raise HaloError(
+                f"the list that GET {path} gave is not whole: {wrong}.",
+                instance=self.instance,
+                hint="Nothing was changed on its word; run again.",
+            )
+        if not rows and path in (AGENTS, APPLICATIONS):
+            raise HaloError(
+                f"GET {path} gave an empty list, which cannot be: this run itself logs in by one.",
+                instance=self.instance,
+                hint="Check the scopes of the application and the roles of its login agent: what they do not cover, "
+                "Halo leaves out without a word.",
+            )
+        own = self.login.connection
+        if path == APPLICATIONS and own.client_id and not own.access_token:
+            known = {str(row["clientId"]).strip().lower() for row in rows if row.get("clientId")}
+            if known and own.client_id.strip().lower() not in known:
+                text = (
+                    "The list of applications lacks the one that this run logs in with, so more may be missing: an "
+                    "application may be made twice. Check the roles of its login agent."
+                )
+                self.warnings += [text] if not self._warned else []
+                self._warned = True
         return rows
 
-    def cached(self, path: str, query: t.Mapping[str, t.Any]) -> builtins.list[Raw]:
-        """The same as :meth:`list`, asked once: for what others refer to by name."""
-        if path not in self._lists:
-            self._lists[path] = self.list(path, query)
-        return self._lists[path]
+    def _pages(self, path: str, query: t.Mapping[str, t.Any]) -> tuple[builtins.list[Raw], str]:
+        """All rows by what one pass over the pages shows, and what is wrong with them."""
+        found, total = self._page(path, query)
+        # a first page of another size would leave a gap before the second of this one
+        page = 1 if len(found) == PAGE else 0
+        rows: dict[str, Raw] = {}
+        while True:
+            if any(row.get("id") is None for row in found):
+                return [], "it has a row without an id"
+            before = len(rows)
+            rows.update({str(row["id"]).lower(): row for row in found})
+            if total is None or len(rows) >= total:
+                return list(rows.values()), ""
+            if page > 1 and len(rows) == before:
+                return [], f"it has {total} rows, and {len(rows)} could be read"
+            page += 1
+            found, now = self._page(path, {**query, "pageinate": "true", "page_size": PAGE, "page_no": page})
+            if now not in (None, total):
+                return [], "it changed while it was read"
 
     def _page(self, path: str, query: t.Mapping[str, t.Any]) -> tuple[builtins.list[Raw], int | None]:
-        answer = self._call("GET", path, query=query)
-        self._check(answer, "GET", path)
-        rows, total = answer.data, None
-        if isinstance(rows, dict):
-            total = rows.get("record_count")
-            rows = next((value for value in rows.values() if isinstance(value, list)), None)
+        response = self._call("GET", path, query=query)
+        self._check(response, "GET", path)
+        data = response.data
+        if data is not None and not isinstance(data, (list, dict)):
+            raise self._useless(response, "GET", path)
+        rows, total = _rows(data, path), data.get("record_count") if isinstance(data, dict) else None
         if rows is None:
-            rows = []
-        if not isinstance(rows, list):
-            raise self._useless(answer, "GET", path)
-        return [row for row in rows if isinstance(row, dict)], total if isinstance(total, int) else None
+            raise HaloError(
+                f"GET {path} answered {response.status}, and not with the list that was asked for.",
+                hint="Nothing was changed on its word; run again.",
+                **self._about(response, "GET", path),
+            )
+        return rows, total if isinstance(total, int) else None
 
     def save(self, path: str, payload: Raw, find: t.Callable[[], Raw | None] | None = None) -> Raw | None:
         """``POST path`` with ``[payload]``: creates without an id, updates with one.
@@ -102,17 +168,22 @@ class Client:
 
         :param find: for a creation: the object that it would have made, or None
         :returns: the saved object, or None where the answer is empty
-        :raises UnknownFate: nothing could be learned about it
+        :raises AmbiguousWrite: nothing could be learned about it
         """
+        self._forget(path)
         try:
             return self._post(path, payload)
-        except UnknownFate as lost:
+        except AmbiguousWrite as lost:
             if find is None:
                 self.pause(SETTLE[0])
                 return self._post(path, payload)
             for seconds in SETTLE:
                 self.pause(seconds)
-                found = find()
+                try:
+                    found = find()
+                except HaloError as error:
+                    lost.hint = f"It was not sent again, for what is there could not be seen ({error.message})"
+                    raise lost from None
                 if found:
                     return self.save(path, {**payload, "id": found["id"]}) or found
             if lost.late:
@@ -121,15 +192,15 @@ class Client:
             return self._post(path, payload)
 
     def _post(self, path: str, payload: Raw) -> Raw | None:
-        answer = self._call("POST", path, body=[payload])
-        if answer.status >= 500 or (answer.status in (200, 201) and not answer.is_json):
-            raise UnknownFate(
-                f"POST {path} answered {answer.status} without saying what became of the object.",
-                late=answer.status == 504,
-                **self._about(answer, "POST", path),
+        response = self._call("POST", path, body=[payload])
+        if response.status >= 500 or (response.status in (200, 201) and not response.is_json):
+            raise AmbiguousWrite(
+                f"POST {path} answered {response.status} without saying what became of the object.",
+                late=response.status == 504,
+                **self._about(response, "POST", path),
             )
-        self._check(answer, "POST", path)
-        saved = answer.data[0] if isinstance(answer.data, list) and answer.data else answer.data
+        self._check(response, "POST", path)
+        saved = response.data[0] if isinstance(response.data, list) and response.data else response.data
         if not isinstance(saved, dict):
             return None
         if saved.get("_warning"):
@@ -137,55 +208,57 @@ class Client:
         return saved
 
     def delete(self, path: str) -> None:
-        """``DELETE path``; an object that is not there (404) is as good as deleted."""
+        """``DELETE path/id``; an object that is not there (404) is as good as deleted."""
+        self._forget(path.rpartition("/")[0])
         for last in (False, True):
             try:
-                answer = self._call("DELETE", path)
-                if answer.status < 500 or last:
+                response = self._call("DELETE", path)
+                if response.status < 500 or last:
                     break
-            except UnknownFate:
+            except AmbiguousWrite:
                 if last:
                     raise
             self.pause(SETTLE[0])
-        if answer.status != 404:
-            self._check(answer, "DELETE", path)
+        if response.status != 404:
+            self._check(response, "DELETE", path)
 
-    pause = staticmethod(rest)
+    pause = staticmethod(sleep)
 
-    def _call(self, method: str, path: str, **what: t.Any) -> Answer:
+    def _call(self, method: str, path: str, **what: t.Any) -> Response:
         """One request with a token; a token that died is renewed once (a 401 means that nothing was done)."""
         for renewed in (False, True):
-            answer = self._transport.send(
+            response = self._transport.send(
                 method, f"{self.instance}/api{path}", path=path, token=self.login.token(), **what
             )
-            if answer.status != 401 or renewed or not self.login.renew():
+            if response.status != 401 or renewed or not self.login.renew():
                 break
-        return answer
+        return response
 
     def _redact(self, text: str) -> str:
         return one_line(redact(text, [*self.secrets, *self.login.secrets()]))
 
-    def _about(self, answer: Answer, method: str, path: str) -> dict[str, t.Any]:
+    def _about(self, response: Response, method: str, path: str) -> dict[str, t.Any]:
         return {
             "instance": self.instance,
             "method": method,
             "path": path,
-            "status": answer.status,
-            "answer": self._redact(answer.text) or None,
+            "status": response.status,
+            # an object of Halo's is no message, and may hold what must not be shown
+            "answer": None if _is_object(response.data) else self._redact(response.text) or None,
         }
 
-    def _useless(self, answer: Answer, method: str, path: str) -> HaloError:
-        about = {**self._about(answer, method, path), "answer": None if answer.is_json else self._redact(answer.text)}
+    def _useless(self, response: Response, method: str, path: str) -> HaloError:
+        about = self._about(response, method, path)
         return HaloError(
             f"{method} {path} gave something that is not Halo's API.",
             hint="Check halo_url: the address of the instance, without /api.",
-            **about,
+            **{**about, "answer": None if response.is_json else about["answer"]},
         )
 
-    def _check(self, answer: Answer, method: str, path: str) -> None:
-        if answer.status in (200, 201, 202, 204):
-            if not answer.is_json:
-                raise self._useless(answer, method, path)
+    def _check(self, response: Response, method: str, path: str) -> None:
+        if response.status in (200, 201, 202, 204):
+            if not response.is_json:
+                raise self._useless(response, method, path)
             return
         hints = {
             401: "The token was refused: check halo_scope, and that the login agent is active.",
@@ -193,13 +266,31 @@ class Client:
             "applications takes the scope all or admin and an administrator.",
             404: "Check halo_url.",
         }
-        if answer.location:
+        if response.location:
             raise HaloError(
-                f"{method} {path} was redirected to {self._redact(answer.location)}.",
+                f"{method} {path} was redirected to {self._redact(response.location)}.",
                 hint="Give the address that it leads to as halo_url.",
-                **self._about(answer, method, path),
+                **self._about(response, method, path),
             )
-        message = f"{method} {path} answered {answer.status}."
-        if answer.status == 429:
+        message = f"{method} {path} answered {response.status}."
+        if response.status == 429:
             message = f"{method} {path}: the rate limit lasted longer than halo_retry_seconds."
-        raise HaloError(message, hint=hints.get(answer.status), **self._about(answer, method, path))
+        raise HaloError(message, hint=hints.get(response.status), **self._about(response, method, path))
+
+
+def _is_object(data: t.Any) -> bool:
+    return isinstance(data, dict) and bool({"id", "clientId", "tokens", "authorizations"} & set(data))
+
+
+def _rows(data: t.Any, path: str) -> list[Raw] | None:
+    """The rows of a list, bare or in an object; None where it is none of what was asked for, such as errors."""
+    if isinstance(data, dict):
+        noun = path.rpartition("/")[2].lower()
+        named = [rows for name, rows in data.items() if name.lower() in (noun, noun + "s", "results")]
+        if "record_count" in data:
+            # a page, under whatever name a version of Halo keeps its rows
+            named += data.values()
+        data = next((rows for rows in named if isinstance(rows, list)), None)
+    if not isinstance(data, list) or not all(isinstance(row, dict) for row in data):
+        return None
+    return data

@@ -10,7 +10,7 @@ import dataclasses
 import typing as t
 
 from .client import Raw
-from .spec import Field, OneRef, Refs, Resource, Values
+from .spec import Field, OneRef, Ref, Refs, Resource, Values
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +22,7 @@ class Change:
     :param before: public view of the object now, None where there is none
     :param after: public view as it will be, None where there will be none; the same keys as a real result
     :param fields: the options that differ
+    :param sentences: how they differ
     """
 
     action: str
@@ -29,10 +30,15 @@ class Change:
     before: dict[str, t.Any] | None
     after: dict[str, t.Any] | None
     fields: tuple[str, ...] = ()
+    sentences: tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:
         return self.action != "none"
+
+    def drift(self) -> list[str]:
+        """What is not as desired, in sentences such as ``roles: API Integration is missing``; no secret in them."""
+        return list(self.sentences)
 
 
 def plan(
@@ -54,11 +60,13 @@ def plan(
     """
     before = resource.public(current) if current is not None else None
     if state == "absent":
-        return Change("none" if current is None else "delete", {}, before, None)
+        there = () if current is None else (f"there is such an {resource.noun}",)
+        return Change("none" if current is None else "delete", {}, before, None, sentences=there)
 
     raw: Raw = dict(current or {})
     payload: Raw = {}
     differ: list[str] = []
+    sentences: list[str] = []
     for field in resource.fields:
         value = desired.get(field.name)
         if value is None:
@@ -66,50 +74,54 @@ def plan(
         now = field.read(raw)
         if append and isinstance(field, (Refs, Values)):
             value = _joined(field, now, value)
-        if current is None or field.canonical(now) != field.canonical(value):
-            if current is not None or not _empty(field, value):
-                payload.update(field.write(value))
-            differ.append(field.name)
-        else:
-            value = now
-        raw.update(_as_read(field, value))
+        if current is not None and field.same(now, value):
+            continue
+        if current is not None or not _empty(field, value):
+            payload.update(field.write(value, raw))
+        differ.append(field.name)
+        sentences += [f"{field.name.replace('_', ' ')}: {text}" for text in field.differences(now, value)]
+        raw.update(field.predict(value, raw))
     for name, value in (properties or {}).items():
         if current is None or not _equal(current.get(name), value):
             payload[name] = value
             differ.append("properties." + name)
+            sentences.append(f"properties.{name} is not as declared")
             raw[name] = value
 
     after = resource.public(raw)
     if current is None:
-        return Change("create", payload, None, after, tuple(differ))
-    return Change("update" if payload else "none", payload, before, after if payload else before, tuple(differ))
+        return Change("create", payload, None, after, tuple(differ), (f"there is no such {resource.noun}",))
+    action = "update" if payload else "none"
+    return Change(action, payload, before, after if payload else before, tuple(differ), tuple(sentences))
 
 
 def _joined(field: Field, now: t.Any, value: t.Any) -> t.Any:
-    have = field.canonical(now)
-    return [*now, *(item for item in value if not field.canonical([item]) <= have)]
+    """What is there and what is to be added; of a membership that is there, only the switches that the user set."""
+    if not isinstance(field, Refs):
+        return [*now, *(item for item in value if not field.canonical([item]) <= field.canonical(now))]
+    set_by_user = {ref.key: ref.switches for ref in value}
+    there = {ref.key for ref in now}
+    return [
+        *(Ref(ref.id, ref.name, set_by_user.get(ref.key, {})) for ref in now),
+        *(ref for ref in value if ref.key not in there),
+    ]
 
 
 def _empty(field: Field, value: t.Any) -> bool:
     return (isinstance(field, (Refs, Values)) and not value) or (isinstance(field, OneRef) and value.id is None)
 
 
-def _as_read(field: Field, value: t.Any) -> Raw:
-    """``value`` as Halo's object will hold it, names included, so that the public view can be predicted."""
-    if isinstance(field, Refs):
-        return {field.api: [{field.id_key: ref.id, field.name_key: ref.name} for ref in value]}
-    if isinstance(field, OneRef):
-        return {field.api: value.id, **({field.name_api: value.name} if field.name_api else {})}
-    written = field.write(value)
-    if isinstance(field, Values) and field.joined:
-        written[field.joined] = None
-    return written
-
-
 def _equal(now: t.Any, value: t.Any) -> bool:
-    """Whether Halo's value is what the user gave; Halo does not tell nothing from an empty text, and trims texts."""
+    """Whether Halo's value is what the user gave.
+
+    Halo's models are nullable throughout: it does not tell nothing from an empty text, an empty list or false. It trims
+    texts.
+    """
+    if now is None or value is None:
+        other = value if now is None else now
+        return other is None or other is False or other == [] or (isinstance(other, str) and not other.strip())
     if isinstance(now, str) or isinstance(value, str):
-        return str("" if now is None else now).strip() == str("" if value is None else value).strip()
+        return str(now).strip() == str(value).strip()
     if isinstance(value, dict) and isinstance(now, dict):
         return all(_equal(now.get(key), item) for key, item in value.items())
     if isinstance(value, list) and isinstance(now, list):

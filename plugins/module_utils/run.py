@@ -18,13 +18,14 @@ import typing as t
 import uuid
 from urllib.parse import quote
 
-from .auth import Connection, Login, NoTokens
-from .client import Client, Raw
+from .auth import Connection, Login, NullTokenCache
+from .client import SETTLE, Client, Raw
 from .errors import HaloError, LoginError, redact
 from .http import Transport
 from .plan import Change, plan
-from .rotation import Rotation, needs_new_secret, new_secret, secret_in_force
-from .spec import NameRef, OneRef, Option, Ref, Refs, Resource, Spec, Target, fold
+from .resources.agent import AGENT, guard_retirement
+from .secret import Rotation, needs_new_secret, new_secret, secret_in_force
+from .spec import NameRef, OneRef, Option, Ref, Refs, Resource, Spec, Target, Values, compose, fold
 
 Params = t.Mapping[str, t.Any]
 Result = dict[str, t.Any]
@@ -36,9 +37,9 @@ SHOWN_NAMES = 40
 
 @dataclasses.dataclass(frozen=True)
 class Context:
-    """One call: the user's options, whether it is a rehearsal, and the tenant's API."""
+    """One call: the user's options, whether it is in check mode, and the tenant's API."""
 
-    params: Params
+    params: Params = dataclasses.field(repr=False)
     check_mode: bool
     client: Client
 
@@ -56,7 +57,7 @@ class Operation:
     may_return_secret: t.Callable[[Params], bool] = lambda params: False
 
 
-def execute(operation: Operation, params: Params, *, check_mode: bool, tokens: NoTokens | None = None) -> Result:
+def execute(operation: Operation, params: Params, *, check_mode: bool, tokens: NullTokenCache | None = None) -> Result:
     """Run one operation against one tenant and return the module's result.
 
     :param params: validated options
@@ -88,15 +89,14 @@ def manage(resource: Resource) -> Operation:
     constraints: dict[str, t.Any] = {}
     if not resource.singleton:
         options[resource.id_option] = {"type": resource.id_type}
-        options["known_id"] = {"type": resource.id_type}
+        options["cached_id"] = {"type": resource.id_type}
         options["state"] = {"type": "str", "choices": ["present", "absent"], "default": "present"}
         options["properties"] = {"type": "dict"}
         constraints["required_one_of"] = [["name", resource.id_option]]
-        constraints["mutually_exclusive"] = [["known_id", resource.id_option]]
+        constraints["mutually_exclusive"] = [["cached_id", resource.id_option]]
     options.update({name: dict(option) for name, option in resource.extra.items()})
     if "login_agent_id" in options:
         constraints.setdefault("mutually_exclusive", []).append(["login_agent", "login_agent_id"])
-        constraints["required_by"] = {"known_login_agent": ["login_agent_id"]}
     may_return_secret = _sets_secret if resource.secret else (lambda params: False)
     return Operation(Spec(options, constraints), functools.partial(run_resource, resource), may_return_secret)
 
@@ -108,14 +108,18 @@ def _sets_secret(params: Params) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class Planned:
-    """What is to be done to one object, all guards passed and nothing written."""
+    """What is to be done to one object, all guards passed and nothing written.
+
+    :param current: Halo's object, None where there is none; with its details, unless nothing is to be done
+    """
 
     resource: Resource
-    params: Params
-    current: Raw | None
+    params: Params = dataclasses.field(repr=False)
+    current: Raw | None = dataclasses.field(repr=False)
     desired: dict[str, t.Any]
     change: Change
     rotation: Rotation
+    client_id: str | None = None
 
     def result(self) -> Result:
         """The result that check mode predicts, and the real one where there is nothing to do."""
@@ -140,31 +144,113 @@ def plan_resource(
     """Look the object up and decide what to do to it.
 
     :param resolved: values that need no look-up any more, option to value
-    :raises HaloError: an option is wrong or a guard forbids the change
+    :raises HaloError: an option is wrong
+    :raises Refused: a guard forbids the change
     """
-    with _naming(resource, params):
+    subject = _subject(resource, params)
+    with naming(subject):
         _check_options(resource, params)
-        current = _find(resource, client, params)
+        found, is_row = _find(resource, client, params)
         state = params.get("state", "present")
+        if found and is_row:
+            settled = _settled(resource, params, found) if state == "present" and not resolved else None
+            if settled:
+                return Planned(resource, params, found, {}, settled, Rotation())
+            found = _listed(resource, client, found)
+        current = _with_names(resource, client, found)
         desired = _desired(resource, client, params, current, resolved or {}) if state == "present" else {}
         change, rotation = _decide(resource, params, current, desired, state)
         if resource.guard:
             resource.guard(client, params, current, change, rotation)
+        if change.action == "create":
+            client.warnings += [f"{subject} {text}" for text in resource.advise(change.after or {})]
         return Planned(resource, params, current, desired, change, rotation)
 
 
-def apply(client: Client, planned: Planned) -> Result:
-    """Carry out what was planned, and return the module's result."""
-    with _naming(planned.resource, planned.params):
-        return _apply(client, planned)
+def rebind(planned: Planned, agent: Ref, client_secret: str, client_id: str | None = None) -> Planned:
+    """The same plan with the login agent and a new secret in it, which ``defer_rotation`` had left out. Reads nothing.
+
+    :param client_id: for an application that is to be made
+    """
+    params = {
+        **planned.params,
+        "regenerate_secret": "always",
+        "new_client_secret": client_secret,
+        "defer_rotation": False,
+    }
+    desired = {**planned.desired, "login_agent": agent}
+    change, rotation = _decide(planned.resource, params, planned.current, desired, "present")
+    return dataclasses.replace(
+        planned, params=params, desired=desired, change=change, rotation=rotation, client_id=client_id
+    )
+
+
+def apply(client: Client, planned: Planned, on_saved: t.Callable[[Raw, str], None] | None = None) -> Result:
+    """Carry out what was planned, and return the module's result.
+
+    :param on_saved: called with Halo's raw answer to the POST and the client secret in force (empty where none was
+        set), before anything else can fail; both may hold secrets
+    """
+    with naming(_subject(planned.resource, planned.params)):
+        return _apply(client, planned, on_saved)
+
+
+def retire(client: Client, agent_id: t.Any, how: str) -> str:
+    """Disable or delete an agent that served its time, and read back that it is so.
+
+    :param how: disable or delete
+    :returns: ``disabled`` or ``deleted``; also where it was so already
+    :raises Refused: it is a human, or something still logs in as it; it stays as it is
+    :raises HaloError: it cannot be seen that it is disabled or gone
+    """
+    raw = _seen(client, agent_id, client.cached(AGENT.path, AGENT.query))
+    if raw is None:
+        return "deleted"
+    if how == "disable" and raw.get("isdisabled"):
+        return "disabled"
+    guard_retirement(client, raw)
+    name = raw.get("name")
+    if how == "delete":
+        client.delete(_path(AGENT, agent_id))
+    else:
+        client.save(AGENT.path, {"id": raw["id"], "isdisabled": True})
+    for seconds in (0.0, *SETTLE):
+        # an accepted write can be readable late
+        if seconds:
+            client.pause(seconds)
+        try:
+            raw = _seen(client, agent_id, client.list(AGENT.path, AGENT.query))
+        except HaloError:
+            if seconds == SETTLE[-1]:
+                raise
+            continue
+        if raw is None:
+            return "deleted"
+        if how == "disable" and raw.get("isdisabled"):
+            return "disabled"
+    raise HaloError(
+        f"Halo answered without an error, and the agent '{name}' is still "
+        + ("there." if how == "delete" else "enabled."),
+        hint="Run again, or do it in Halo.",
+    )
+
+
+def _seen(client: Client, agent_id: t.Any, rows: list[Raw]) -> Raw | None:
+    """An agent with its details; None where neither the list nor a look by its id shows it.
+
+    :raises HaloError: the two contradict each other
+    """
+    row = next((row for row in rows if fold(row.get("id")) == fold(agent_id)), None)
+    return _listed(AGENT, client, row) if row else _details(AGENT, client, agent_id)
 
 
 @contextlib.contextmanager
-def _naming(resource: Resource, params: Params) -> t.Iterator[None]:
+def naming(subject: str) -> t.Iterator[None]:
+    """Let errors of what happens inside name the object concerned, such as ``application 'Reporting'``."""
     try:
         yield
     except HaloError as error:
-        error.about(subject=_subject(resource, params))
+        error.about(subject=subject)
         raise
 
 
@@ -176,6 +262,10 @@ def _subject(resource: Resource, params: Params) -> str:
 
 
 def _check_options(resource: Resource, params: Params) -> None:
+    """Find what is wrong whatever Halo says.
+
+    :raises HaloError: an option cannot be right
+    """
     name = params.get("name")
     if name is not None:
         if not name.strip():
@@ -186,6 +276,18 @@ def _check_options(resource: Resource, params: Params) -> None:
             raise HaloError("the name holds a line break or another control character.")
     if params.get("login_type") == "user" and (params.get("login_agent") or params.get("login_agent_id")):
         raise HaloError("login_type user and a login agent contradict each other.")
+    for field in resource.fields:
+        items = params.get(field.name) or []
+        if isinstance(field, Refs):
+            field.parse(items)
+        elif isinstance(field, Values):
+            for number, item in enumerate(items):
+                if not str(item or "").strip():
+                    raise HaloError(f"{field.name}[{number}] is empty.")
+                if re.search(r"\s", item.strip()):
+                    raise HaloError(
+                        f"{field.name}[{number}] '{item}' holds a blank.", hint="Make each an item of its own."
+                    )
     modelled = {fold(api): field.name for field in resource.fields for api in field.sent}
     for given in params.get("properties") or {}:
         if fold(given) in modelled:
@@ -199,45 +301,133 @@ def _path(resource: Resource, identity: t.Any) -> str:
 
 
 def _details(resource: Resource, client: Client, identity: t.Any) -> Raw | None:
-    if resource.singleton:
-        return client.get(resource.path)
+    """The object with this id and its details; None where Halo says that there is none.
+
+    :raises HaloError: Halo answers nothing, or with another object
+    """
     raw = client.get(_path(resource, identity), DETAILS)
-    return raw if raw and fold(raw.get("id")) == fold(identity) else None
+    if raw is not None and fold(raw.get("id")) != fold(identity):
+        what = f"another one ({raw['id']})" if raw.get("id") is not None else "nothing"
+        raise HaloError(
+            f"GET {_path(resource, identity)} gave {what} instead of the {resource.noun}.",
+            hint="Nothing was changed on its word; run again.",
+        )
+    return raw
 
 
-def _named(resource: Resource, client: Client, name: str) -> Raw | None:
+def _listed(resource: Resource, client: Client, row: Raw) -> Raw:
+    """The object of a list's row with its details.
+
+    :raises HaloError: it cannot be read, which does not mean that there is none
+    """
+    found = _details(resource, client, row["id"])
+    if found is None:
+        raise HaloError(
+            f"it is in the list with the id {row['id']} and cannot be read.",
+            method="GET",
+            path=_path(resource, row["id"]),
+            status=404,
+            hint="Run again; if it stays so, check the roles of the login agent.",
+        )
+    return found
+
+
+def _is_named(resource: Resource, raw: Raw, name: str) -> bool:
+    return fold(raw.get(resource.name_api)) == fold(name)
+
+
+def _only(resource: Resource, found: list[Raw]) -> Raw | None:
+    """The one of the objects of one name.
+
+    :raises HaloError: there are several
+    """
+    if len(found) > 1:
+        ids = ", ".join(str(row.get("id")) for row in found)
+        raise HaloError(
+            f"there are {len(found)} of this name, with the ids {ids}.",
+            hint=f"Say which one with {resource.id_option}, or rename or delete the other in Halo.",
+        )
+    return found[0] if found else None
+
+
+def _named(resource: Resource, rows: list[Raw], name: str) -> Raw | None:
     """The list row of the one object with this name.
 
     :raises HaloError: there are several
     """
-    rows = [row for row in client.list(resource.path, resource.query) if fold(row.get(resource.name_api)) == fold(name)]
-    if len(rows) > 1:
-        ids = ", ".join(str(row.get("id")) for row in rows)
-        raise HaloError(
-            f"there are {len(rows)} of this name, with the ids {ids}.", hint=f"Say which one with {resource.id_option}."
-        )
-    return rows[0] if rows else None
+    return _only(resource, [row for row in rows if _is_named(resource, row, name)])
 
 
-def _find(resource: Resource, client: Client, params: Params) -> Raw | None:
-    """The object with its details, None where there is none."""
+def _find(resource: Resource, client: Client, params: Params) -> tuple[Raw | None, bool]:
+    """The object, None where there is none, and whether it is the mere row of a list.
+
+    The list is always read, since it alone shows a second object of the name. An object by an id that is known without
+    it counts where the list does not show its name: what was just written can be readable late.
+    """
     if resource.singleton:
         found = client.get(resource.path)
-        if found is None:
+        if not found:
             raise HaloError(f"GET {resource.path} gave nothing.", hint="The login agent must be an administrator.")
-        return found
+        return found, False
     identity = params.get(resource.id_option)
     if identity is not None:
         found = _details(resource, client, identity)
         if found is None and params["state"] == "present":
             raise HaloError("there is none with this id.", hint="Leave the id out to create one.")
-        return found
-    if params.get("known_id") is not None:
-        found = _details(resource, client, params["known_id"])
-        if found and fold(found.get(resource.name_api)) == fold(params["name"]):
-            return found
-    row = _named(resource, client, params["name"])
-    return _details(resource, client, row["id"]) if row else None
+        return found, False
+    name = params["name"]
+    row = _named(resource, client.cached(resource.path, resource.query), name)
+    made = client.made.get((resource.path, fold(name)))
+    cached = made if made is not None else params.get("cached_id")
+    if cached is None or (row and fold(row["id"]) == fold(cached)):
+        return row, True
+    found = _details(resource, client, cached)
+    if found is None and made is not None and row is None:
+        raise HaloError(f"it was made in this run with the id {made} and cannot be read yet.", hint="Run again.")
+    if found and _is_named(resource, found, name):
+        return _only(resource, [*([row] if row else []), found]), False
+    return row, True
+
+
+def _settled(resource: Resource, params: Params, row: Raw) -> Change | None:
+    """The plan by a list's row alone, which saves a request; None where it takes the details.
+
+    It does where the row does not say all, and where anything is to be changed.
+    """
+    if resource.secret or params.get("properties") or not all(field.is_covered_by(row) for field in resource.fields):
+        return None
+    desired: dict[str, t.Any] = {field.name: params.get(field.name) for field in resource.fields}
+    for field in resource.fields:
+        if isinstance(field, Refs) and desired[field.name] is not None:
+            refs = [_by_name(field.read(row), word, switches) for word, switches in field.parse(desired[field.name])]
+            if None in refs:
+                return None
+            desired[field.name] = refs
+    change = plan(resource, row, desired, append=bool(params.get("append")))
+    return None if change.changed else change
+
+
+def _by_name(refs: t.Iterable[Ref], word: str, switches: t.Mapping[str, bool]) -> Ref | None:
+    """The one of these that is called ``word``; a word that is an id may still be the name of another one."""
+    found = [ref for ref in refs if fold(ref.name) == fold(word)]
+    return Ref(found[0].id, found[0].name, switches) if len(found) == 1 else None
+
+
+def _with_names(resource: Resource, client: Client, current: Raw | None, known: Ref | None = None) -> Raw | None:
+    """``current`` with the names of what it refers to by id alone.
+
+    :param known: one whose name need not be looked up
+    """
+    for field in resource.fields if current else ():
+        if isinstance(field, OneRef) and not field.name_api:
+            ref = field.read({**(current or {}), field.name_key: None})
+            if ref.id is None:
+                continue
+            if known is None or ref.key != known.key:
+                rows = client.cached(field.target.path, field.target.query)
+                known = next((Ref(row["id"], row.get("name")) for row in rows if fold(row["id"]) == ref.key), None)
+            current = {**(current or {}), field.name_key: known.name if known else None}
+    return current
 
 
 def _desired(
@@ -252,36 +442,39 @@ def _desired(
         if field.name in resolved:
             desired[field.name] = resolved[field.name]
         elif isinstance(field, OneRef):
-            identity, known_as = params.get(field.name + "_id"), params.get("known_" + field.name)
+            identity = params.get(field.name + "_id")
             if identity is not None:
-                bound = Ref(identity, known_as) if known_as else field.read(current or {})
-                desired[field.name] = _by_id(field.target, client, identity, bound)
+                desired[field.name] = _login_agent(client, _by_id(field.target, client, identity))
             elif value is not None:
-                desired[field.name] = _one(field.target, client, value)
+                desired[field.name] = _login_agent(client, _one(field.target, client, value))
         elif value is None:
             continue
         elif isinstance(field, Refs):
             desired[field.name] = _several(field, client, value, field.read(current or {}))
         elif isinstance(field, NameRef) and value.strip():
-            if field.canonical(value) != field.canonical(field.read(current or {})):
-                desired[field.name] = _one(field.target, client, value).name
+            if not field.same(field.read(current or {}), value):
+                desired[field.name] = _one(field.target, client, value).get("name")
         elif isinstance(value, str) and field.name == "name":
-            desired[field.name] = value.strip()
+            desired[field.name] = compose(value)
     if desired.get("login_agent") is not None and "login_type" in desired and desired["login_type"] is None:
         desired["login_type"] = "agent"
     return desired
 
 
-def _several(field: Refs, client: Client, words: list[str], now: list[Ref]) -> list[Ref]:
-    """What the words mean; what is there already needs no look-up, and that is the usual case."""
-    there = [next((ref for ref in now if ref.id is not None and ref.meant_by(word)), None) for word in words]
-    known = [ref for ref in there if ref]
-    found = known if len(known) == len(words) else [_one(field.target, client, word) for word in words]
-    return list({fold(ref.id): ref for ref in found}.values())
+def _several(field: Refs, client: Client, items: list[t.Any], now: list[Ref]) -> list[Ref]:
+    """What the items mean; what is there already under its name needs no look-up, and that is the usual case."""
+    refs = {}
+    for word, switches in field.parse(items):
+        ref = _by_name(now, word, switches)
+        if ref is None or ref.id is None:
+            row = _one(field.target, client, word)
+            ref = Ref(row.get("id"), row.get("name"), switches)
+        refs[ref.key] = ref
+    return list(refs.values())
 
 
-def _one(target: Target, client: Client, word: t.Any) -> Ref:
-    """The one object that ``word`` means, by name or id.
+def _one(target: Target, client: Client, word: t.Any) -> Raw:
+    """The row of the one object that ``word`` means, by name or else by id.
 
     :raises HaloError: none or several do
     """
@@ -289,7 +482,7 @@ def _one(target: Target, client: Client, word: t.Any) -> Ref:
     named = [row for row in rows if fold(row.get("name")) == fold(word)]
     found = named or [row for row in rows if fold(word) in {fold(row.get(key)) for key in ("id", *target.more_ids)}]
     if len(found) == 1:
-        return Ref(found[0].get("id"), found[0].get("name"))
+        return found[0]
     if found:
         ids = ", ".join(str(row.get("id")) for row in found)
         raise HaloError(f"{len(found)} {target.label}s are called '{word}'; their ids are {ids}.", hint="Give the id.")
@@ -300,27 +493,36 @@ def _one(target: Target, client: Client, word: t.Any) -> Ref:
     raise HaloError(f"there is no {target.label} '{word}'.", hint=f"There are: {there or 'none'}.")
 
 
-def _by_id(target: Target, client: Client, identity: t.Any, now: Ref) -> Ref:
-    if now.id is not None and fold(now.id) == fold(identity):
-        return now
-    found = client.get(f"{target.path}/{quote(str(identity), safe='')}")
-    if found is None:
+def _by_id(target: Target, client: Client, identity: t.Any) -> Raw:
+    """The row of the object with this id; one that the list does not show yet is asked for.
+
+    :raises HaloError: there is none
+    """
+    rows = client.cached(target.path, target.query)
+    found = next((row for row in rows if fold(row["id"]) == fold(identity)), None) or client.get(
+        f"{target.path}/{quote(str(identity), safe='')}"
+    )
+    if not found or fold(found.get("id")) != fold(identity):
         raise HaloError(f"there is no {target.label} with the id {identity}.")
-    if found.get("isdisabled"):
-        client.warnings.append(f"{target.label} '{found.get('name')}' is disabled: what logs in as it cannot log in.")
-    return Ref(found.get("id"), found.get("name"))
+    return found
+
+
+def _login_agent(client: Client, row: Raw) -> Ref:
+    if row.get("isdisabled"):
+        client.warnings.append(f"agent '{row.get('name')}' is disabled: what logs in as it cannot log in.")
+    return Ref(row.get("id"), row.get("name"))
 
 
 def _decide(
     resource: Resource, params: Params, current: Raw | None, desired: dict[str, t.Any], state: str
 ) -> tuple[Change, Rotation]:
     """The change, and whether a new secret goes with it."""
-    wanted: dict[str, t.Any] = {
+    how: dict[str, t.Any] = {
         "state": state,
         "append": bool(params.get("append")),
         "properties": params.get("properties"),
     }
-    change = plan(resource, current, desired, **wanted)
+    change = plan(resource, current, desired, **how)
     if not resource.secret or change.after is None:
         return change, Rotation()
     policy = params["regenerate_secret"]
@@ -337,62 +539,93 @@ def _decide(
         if current is None:
             return dataclasses.replace(change, action="none"), rotation
         kept = {name: value for name, value in desired.items() if name not in ("login_agent", "login_type")}
-        change = plan(resource, current, kept, **wanted)
+        change = plan(resource, current, kept, **how)
     return change, rotation
 
 
-def _apply(client: Client, planned: Planned) -> Result:
+def _apply(client: Client, planned: Planned, on_saved: t.Callable[[Raw, str], None] | None) -> Result:
     """Send the change: one DELETE, or one POST that holds the change and, where one is due, the new secret."""
     resource, params, current = planned.resource, planned.params, planned.current
     change, rotation = planned.change, planned.rotation
     if change.action == "delete":
-        client.delete(_path(resource, (current or {})["id"]))
+        identity = (current or {})["id"]
+        client.delete(_path(resource, identity))
+        client.made = {key: made for key, made in client.made.items() if fold(made) != fold(identity)}
         return _result(resource, change, rotation, None)
 
     payload = dict(change.payload)
-    secret = None
+    secret = in_force = ""
     if resource.secret and rotation.performed:
         secret = params.get("new_client_secret") or new_secret()
         client.secrets.append(secret)
         payload[resource.secret.api] = secret
     if current is None:
         if resource.secret:
-            payload.setdefault(resource.secret.client_id_api, str(uuid.uuid4()))
-        saved = client.save(resource.path, payload, find=lambda: _named(resource, client, params["name"]))
+            payload.setdefault(resource.secret.client_id_api, planned.client_id or str(uuid.uuid4()))
+        saved = client.save(resource.path, payload, find=lambda: _again(resource, client, params["name"]))
     else:
         saved = client.save(resource.path, {**({"id": current["id"]} if "id" in current else {}), **payload})
+    if resource.secret and secret:
+        in_force = secret_in_force(secret, (saved or {}).get(resource.secret.api))
+        client.secrets.append(in_force)
+    if on_saved:
+        on_saved(saved or {}, in_force)
 
-    now = _whole(resource, client, current, saved, params)
-    shown = resource.public(now)
+    now = _whole(resource, client, planned, saved)
+    view = resource.public(now)
+    if current is None:
+        _check_name(planned, now)
+        client.made[resource.path, fold(params["name"])] = now["id"]
     _complain(client, planned, now)
     if rotation.required and not rotation.performed:
         subject = _subject(resource, params)
         client.warnings.append(f"{subject} needs a new client secret and was given none: it cannot log in.")
-    result = _result(resource, dataclasses.replace(change, after=shown), rotation, shown)
-    if resource.secret and secret:
-        in_force = secret_in_force(secret, (saved or {}).get(resource.secret.api))
-        if in_force != params.get("new_client_secret"):
-            client.secrets.append(in_force)
-            result["client_secret"] = in_force
+    result = _result(resource, dataclasses.replace(change, after=view), rotation, view)
+    if in_force and in_force != params.get("new_client_secret"):
+        result["client_secret"] = in_force
     return result
 
 
-def _whole(resource: Resource, client: Client, current: Raw | None, saved: Raw | None, params: Params) -> Raw:
+def _again(resource: Resource, client: Client, name: str) -> Raw | None:
+    """Look for what a creation without an answer may have made."""
+    return _named(resource, client.list(resource.path, resource.query), name)
+
+
+def _whole(resource: Resource, client: Client, planned: Planned, saved: Raw | None) -> Raw:
     """The saved object with its details; read again where the answer does not hold them."""
-    identity = (current or saved or {}).get("id")
+    current, params = planned.current, planned.params
     secret = resource.secret.api if resource.secret else None
-    told = {name: value for name, value in (saved or {}).items() if name != secret}
-    if resource.singleton and told:
-        return {**(current or {}), **told}
-    is_it = identity is not None and fold(told.get("id")) == fold(identity)
-    if is_it and all(name in told for name in resource.details):
-        return told
-    if identity is None and not resource.singleton:
-        identity = (_named(resource, client, params["name"]) or {}).get("id")
-    found = _details(resource, client, identity)
+    answer = {name: value for name, value in (saved or {}).items() if name != secret}
+    if resource.singleton:
+        whole = {**(current or {}), **answer} if answer else _find(resource, client, params)[0]
+        return _with_names(resource, client, whole, planned.desired.get("login_agent")) or {}
+    identity = (current or answer).get("id")
+    is_it = identity is not None and fold(answer.get("id")) == fold(identity)
+    if is_it and all(name in answer for name in (resource.name_api, *resource.details)):
+        return answer
+    if identity is None:
+        identity = (_again(resource, client, params["name"]) or {}).get("id")
+    found = None if identity is None else _details(resource, client, identity)
     if found is None:
-        raise HaloError("it was saved and cannot be read back.", hint="Check in Halo what is there.")
+        raise HaloError(
+            f"it was saved{'' if identity is None else f' with the id {identity}'} and cannot be read back.",
+            hint="Check in Halo what is there.",
+        )
     return found
+
+
+def _check_name(planned: Planned, now: Raw) -> None:
+    """Fail where Halo gave a new object another name: the next run would not find it and make one more.
+
+    :raises HaloError: it did
+    """
+    sent, kept = planned.params["name"], now.get(planned.resource.name_api)
+    if fold(kept) != fold(sent):
+        raise HaloError(
+            f"Halo made it under another name: '{kept}' instead of '{sent}', with the id {now.get('id')}. Each further "
+            "run would make one more.",
+            hint=f"Delete the {planned.resource.noun} {now.get('id')} in Halo, and choose a name that Halo keeps.",
+        )
 
 
 def _complain(client: Client, planned: Planned, now: Raw) -> None:
@@ -403,7 +636,7 @@ def _complain(client: Client, planned: Planned, now: Raw) -> None:
         client.warnings.append(f"Halo answered without an error and did not keep: {', '.join(lost)}.")
 
 
-def _result(resource: Resource, change: Change, rotation: Rotation, shown: t.Any) -> Result:
+def _result(resource: Resource, change: Change, rotation: Rotation, view: t.Any) -> Result:
     before, after = dict(change.before or {}), dict(change.after or {})
     if rotation.performed:
         # says in the diff that there is a new one, not which
@@ -413,7 +646,7 @@ def _result(resource: Resource, change: Change, rotation: Rotation, shown: t.Any
     result: Result = {
         "changed": change.changed or rotation.performed,
         "diff": {"before": before, "after": after},
-        resource.key: shown,
+        resource.key: view,
     }
     if resource.secret:
         result["rotation"] = rotation.public()
@@ -436,14 +669,14 @@ def look_up(resource: Resource) -> Operation:
         else:
             rows = client.list(resource.path, resource.query)
             if name is not None:
-                rows = [row for row in rows if fold(row.get(resource.name_api)) == fold(name)]
+                rows = [row for row in rows if _is_named(resource, row, name)]
         rows = [row for row in rows if resource.keep(row, params)]
         if name is not None or resource.secret:
             # an application's list row lacks its scopes; there are few of them. Agents are many, and their rows say
             # enough.
-            rows = [row if _is_whole(resource, row) else _details(resource, client, row["id"]) or row for row in rows]
-        shown = sorted((resource.public(row) for row in rows), key=lambda view: (fold(view["name"]), fold(view["id"])))
-        return {"changed": False, resource.plural: shown}
+            rows = [row if _is_whole(resource, row) else _listed(resource, client, row) for row in rows]
+        views = sorted((resource.public(row) for row in rows), key=lambda view: (fold(view["name"]), fold(view["id"])))
+        return {"changed": False, resource.plural: views}
 
     return Operation(spec, run)
 
@@ -452,35 +685,45 @@ def _is_whole(resource: Resource, row: Raw) -> bool:
     return all(name in row for name in resource.details)
 
 
-def try_login(client: Client) -> tuple[Result, LoginError | None]:
+def try_login(client: Client, *, whom: bool = True) -> tuple[Result, LoginError | None]:
     """Whether the connection's credentials let in, and as whom.
 
-    :returns: ``{valid, agent, scope, expires_in, error}`` and the refusal; ``agent`` is None where Halo does not tell
+    :param whom: whether to ask as whom
+    :returns: ``{valid, agent, scope, expires_in, error}`` and the refusal; ``agent`` is None where Halo does not say
     :raises HaloError: Halo could not be asked
     """
-    told: Result = {"valid": False, "agent": None, "scope": None, "expires_in": None, "error": None}
+    answer: Result = {"valid": False, "agent": None, "scope": None, "expires_in": None, "error": None}
     login = client.login
+    me: Raw = {}
     try:
         if not login.connection.access_token:
             token = login.adopt(login.request_token())
-            told.update(scope=token.scope, expires_in=token.expires_in)
-        me = client.get("/Agent/me") or {}
+            answer.update(scope=token.scope, expires_in=token.expires_in)
+        if whom or login.connection.access_token:
+            me = client.me()
     except LoginError as error:
-        told["error"] = redact(str(error.about(instance=client.instance)), login.secrets())
-        return told, error
+        answer["error"] = redact(str(error.about(instance=client.instance)), login.secrets())
+        return answer, error
     except HaloError as error:
         if error.status not in (401, 403):
             raise
-        told["error"] = str(error.about(instance=client.instance))
+        answer["error"] = str(error.about(instance=client.instance))
         if error.status == 401:
-            return told, LoginError(error.message)
-        me = {}
-    told["valid"] = True
+            about = {**error.failure(), "instance": error.instance, "hint": error.hint}
+            return answer, LoginError(error.message, **about)
+    answer["valid"] = True
     if me.get("id") is not None:
-        told["agent"] = {"id": me["id"], "name": me.get("name"), "api_only": bool(me.get("isapiagent"))}
-    return told, None
+        answer["agent"] = {"id": me["id"], "name": me.get("name"), "api_only": bool(me.get("isapiagent"))}
+    return answer, None
 
 
 def login_info() -> Operation:
     """The operation behind ``halo_login_info``."""
-    return Operation(Spec({}), lambda context: {"changed": False, **try_login(context.client)[0]})
+
+    def run(context: Context) -> Result:
+        answer, refusal = try_login(context.client)
+        if refusal and context.params.get("require"):
+            raise refusal
+        return {"changed": False, **answer}
+
+    return Operation(Spec({"require": {"type": "bool", "default": False}}), run)

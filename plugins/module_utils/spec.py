@@ -11,30 +11,49 @@ Field names and types are those of Halo's OpenAPI description; the exceptions st
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import os
 import typing as t
+import unicodedata
 
 from ansible.module_utils.errors import AnsibleFallbackNotFound
+from ansible.module_utils.parsing.convert_bool import boolean
 
+from .auth import DEFAULTS
 from .client import Raw
+from .errors import HaloError
 
 Option = dict[str, t.Any]
 
 
 class Ref(t.NamedTuple):
-    """An object of Halo by its id and its name; the id is None where nothing is referred to."""
+    """An object of Halo by its id and its name; the id is None where nothing is referred to.
+
+    :param switches: of a membership, option to value; of a desired one, those that the user set
+    """
 
     id: t.Any
     name: str | None
+    switches: t.Mapping[str, bool] = {}
 
-    def meant_by(self, word: t.Any) -> bool:
-        """Whether a user who writes ``word`` means this object: its id, or its name in any letter case."""
-        return fold(word) in (fold(self.id), fold(self.name))
+    @property
+    def key(self) -> str:
+        """What it is compared by; rows of a list may hold names alone."""
+        return fold(self.name if self.id is None else self.id)
+
+    @property
+    def label(self) -> str:
+        return self.name or ("nothing" if self.id is None else str(self.id))
+
+
+def compose(text: str) -> str:
+    """``text`` without surrounding blanks, each letter with its accent in one character (Unicode's form NFC)."""
+    return unicodedata.normalize("NFC", text).strip()
 
 
 def fold(value: t.Any) -> str:
-    """The form in which Halo's database compares names: without surrounding blanks and letter case."""
-    return "" if value is None else str(value).strip().casefold()
+    """The form in which names are compared, as Halo's database does: without surrounding blanks and letter case."""
+    return "" if value is None else compose(compose(str(value)).casefold())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,13 +75,33 @@ class Field:
         """The value in Halo's object ``raw``, in the collection's form."""
         return raw.get(self.api)
 
-    def write(self, value: t.Any) -> Raw:
-        """The part of a payload that sets ``value``."""
+    def write(self, value: t.Any, now: Raw | None = None) -> Raw:
+        """The part of a payload that sets ``value``.
+
+        :param now: Halo's object as it is; of its rows, those that stay are sent back as they were read, since Halo may
+            take what is missing in one for nothing
+        """
         return {self.api: value}
+
+    def predict(self, value: t.Any, now: Raw) -> Raw:
+        """The part of Halo's object that will hold ``value``, names included."""
+        return self.write(value, now)
 
     def canonical(self, value: t.Any) -> t.Any:
         """Two values are the same to Halo when their canonical forms are equal."""
         return value
+
+    def same(self, now: t.Any, value: t.Any) -> bool:
+        """Whether the value that is there is the desired one."""
+        return bool(self.canonical(now) == self.canonical(value))
+
+    def is_covered_by(self, row: Raw) -> bool:
+        """Whether the row of a list says what this field holds."""
+        return self.api in row
+
+    def differences(self, now: t.Any, value: t.Any) -> list[str]:
+        """What is not as desired, a sentence for each."""
+        return [f"{_words(self.show(now))} instead of {_words(self.show(value))}"]
 
     def show(self, value: t.Any) -> t.Any:
         """The value as results and diffs hold it."""
@@ -72,6 +111,14 @@ class Field:
     def sent(self) -> tuple[str, ...]:
         """Halo's fields that a payload may hold because of this one."""
         return (self.api,)
+
+
+def _words(view: t.Any) -> str:
+    if isinstance(view, dict):
+        view = view.get("name") or view.get("id")
+    if isinstance(view, bool):
+        return str(view).lower()
+    return "nothing" if view in (None, "") else str(view)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +141,7 @@ class Flag(Field):
     def read(self, raw: Raw) -> bool:
         return bool(raw.get(self.api)) != self.inverted
 
-    def write(self, value: bool) -> Raw:
+    def write(self, value: bool, now: Raw | None = None) -> Raw:
         return {self.api: value != self.inverted}
 
 
@@ -111,7 +158,7 @@ class Choice(Field):
                 return word
         return found or None
 
-    def write(self, value: str) -> Raw:
+    def write(self, value: str, now: Raw | None = None) -> Raw:
         return {self.api: self.spellings[value][0]}
 
 
@@ -130,11 +177,23 @@ class Values(Field):
             found = str(raw.get(self.joined) or "").replace(",", " ").split()
         return sorted({value for value in found if value}, key=fold)
 
-    def write(self, value: t.Iterable[str]) -> Raw:
-        return {self.api: [dict.fromkeys((self.key, *self.also), item) for item in self.show(value)]}
+    def write(self, value: t.Iterable[str], now: Raw | None = None) -> Raw:
+        rows = [row for row in (now or {}).get(self.api) or [] if isinstance(row, dict)]
+        there = {str(row.get(self.key) or "").strip(): row for row in rows}
+        return {self.api: [there.get(item) or dict.fromkeys((self.key, *self.also), item) for item in self.show(value)]}
+
+    def predict(self, value: t.Iterable[str], now: Raw) -> Raw:
+        return {**self.write(value, now), **({self.joined: None} if self.joined else {})}
 
     def canonical(self, value: t.Any) -> frozenset[str]:
         return frozenset(item.strip() for item in value or ())
+
+    def differences(self, now: t.Iterable[str], value: t.Iterable[str]) -> list[str]:
+        there, desired = self.show(now), self.show(value)
+        return [
+            *(f"{item} is missing" for item in desired if item not in there),
+            *(f"{item} is not declared" for item in there if item not in desired),
+        ]
 
     def show(self, value: t.Iterable[str]) -> list[str]:
         return sorted({item.strip() for item in value}, key=fold)
@@ -152,28 +211,115 @@ class Target:
 
 @dataclasses.dataclass(frozen=True)
 class Refs(Field):
-    """A set of references, kept as ``[{id_key: ..., name_key: ...}]``; ``summary`` is the field of list rows that
-    holds the names alone, separated by commas."""
+    """A set of references, kept as ``[{id_key: ..., name_key: ...}]``.
+
+    :param summary: the field of list rows that holds the names alone, separated by commas
+    :param switches: further keys of a row that the user may set, option to Halo's name
+    :param fresh: further keys of a new row, as Halo's web application sets them
+    """
 
     target: Target = Target("", "")
     id_key: str = "id"
     name_key: str = "name"
     summary: str | None = None
+    switches: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    fresh: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
+
+    def parse(self, items: t.Iterable[t.Any]) -> list[tuple[str, dict[str, bool]]]:
+        """The option's items, each a name or an id, or a dictionary of ``name`` and switches: the word, the switches.
+
+        :raises HaloError: one cannot be meant
+        """
+        found = []
+        for number, item in enumerate(items):
+            where = f"{self.name}[{number}]"
+            given = item if isinstance(item, t.Mapping) else {"name": item}
+            for key in given:
+                if key not in ("name", *self.switches):
+                    close = difflib.get_close_matches(str(key), ["name", *self.switches], 1)
+                    meant = f"; did you mean {close[0]}?" if close else "."
+                    options = ", ".join(("name", *self.switches))
+                    raise HaloError(f"{where}: {key} is not an option{meant}", hint=f"There are: {options}.")
+            name = given.get("name")
+            if isinstance(name, (dict, list)) or not fold(name):
+                raise HaloError(f"{where} must be a name or an id, or a dictionary with one as name.")
+            switches = {}
+            for option in self.switches:
+                if given.get(option) is None:
+                    continue
+                try:
+                    switches[option] = bool(boolean(given[option]))
+                except TypeError:
+                    raise HaloError(f"{where}.{option} must be true or false.") from None
+            found.append((str(name), switches))
+        return found
 
     def read(self, raw: Raw) -> list[Ref]:
         rows = raw.get(self.api)
         if rows is None and self.summary:
             return [Ref(None, name.strip()) for name in str(raw.get(self.summary) or "").split(",") if name.strip()]
-        return [Ref(row.get(self.id_key), row.get(self.name_key)) for row in rows or [] if isinstance(row, dict)]
+        return [
+            Ref(
+                row.get(self.id_key),
+                row.get(self.name_key),
+                {option: bool(row.get(api)) for option, api in self.switches.items()},
+            )
+            for row in rows or []
+            if isinstance(row, dict)
+        ]
 
-    def write(self, value: t.Iterable[Ref]) -> Raw:
-        return {self.api: [{self.id_key: ref.id} for ref in value]}
+    def write(self, value: t.Iterable[Ref], now: Raw | None = None) -> Raw:
+        rows = [row for row in (now or {}).get(self.api) or [] if isinstance(row, dict)]
+        there = {fold(row.get(self.id_key)): row for row in rows}
+        return {
+            self.api: [
+                {
+                    **(there.get(ref.key) or {self.id_key: ref.id, **self.fresh}),
+                    **{self.switches[option]: on for option, on in ref.switches.items()},
+                }
+                for ref in value
+            ]
+        }
+
+    def predict(self, value: t.Iterable[Ref], now: Raw) -> Raw:
+        refs = list(value)
+        rows = self.write(refs, now)[self.api]
+        return {self.api: [{self.name_key: ref.name, **row} for ref, row in zip(refs, rows, strict=True)]}
 
     def canonical(self, value: t.Any) -> frozenset[str]:
-        return frozenset(fold(ref.id) for ref in value or ())
+        return frozenset(ref.key for ref in value or ())
+
+    def same(self, now: t.Any, value: t.Any) -> bool:
+        return super().same(now, value) and not self._switched(now, value)
+
+    def _switched(self, now: t.Iterable[Ref], value: t.Iterable[Ref]) -> list[tuple[Ref, str, bool]]:
+        """Memberships that stay and of which a switch that the user set is not as desired."""
+        there = {ref.key: ref.switches for ref in now or ()}
+        return [
+            (ref, option, on)
+            for ref in value or ()
+            if ref.key in there
+            for option, on in ref.switches.items()
+            if there[ref.key].get(option, False) != on
+        ]
+
+    def is_covered_by(self, row: Raw) -> bool:
+        # a summary without names may be one that the list does not fill
+        return isinstance(row.get(self.api), list) or bool(self.summary and str(row.get(self.summary) or "").strip())
+
+    def differences(self, now: t.Iterable[Ref], value: t.Iterable[Ref]) -> list[str]:
+        there, desired = ({ref.key: ref.label for ref in refs} for refs in (now, value))
+        return [
+            *(f"{label} is missing" for key, label in desired.items() if key not in there),
+            *(f"{label} is not declared" for key, label in there.items() if key not in desired),
+            *(
+                f"{there[ref.key]} {option}: {_words(not on)} instead of {_words(on)}"
+                for ref, option, on in self._switched(now, value)
+            ),
+        ]
 
     def show(self, value: t.Iterable[Ref]) -> list[str]:
-        return sorted((ref.name or str(ref.id) for ref in value), key=fold)
+        return sorted((ref.label for ref in value), key=fold)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,17 +331,27 @@ class NameRef(Text):
 
 @dataclasses.dataclass(frozen=True)
 class OneRef(Field):
-    """A reference that Halo keeps as an id, its name beside it in ``name_api`` (read only)."""
+    """A reference that Halo keeps as an id, its name beside it in ``name_api`` (read only).
+
+    Where Halo does not tell the name, ``name_key`` is the key under which who has looked it up puts it.
+    """
 
     target: Target = Target("", "")
     name_api: str | None = None
 
+    @property
+    def name_key(self) -> str:
+        return self.name_api or f"{self.api} name"
+
     def read(self, raw: Raw) -> Ref:
         found = raw.get(self.api)
-        return Ref(found or None, (raw.get(self.name_api) or None) if self.name_api and found else None)
+        return Ref(found or None, (raw.get(self.name_key) or None) if found else None)
 
-    def write(self, value: Ref) -> Raw:
+    def write(self, value: Ref, now: Raw | None = None) -> Raw:
         return {self.api: value.id}
+
+    def predict(self, value: Ref, now: Raw) -> Raw:
+        return {self.api: value.id, self.name_key: value.name}
 
     def canonical(self, value: t.Any) -> str:
         return fold(value.id) if value else ""
@@ -211,7 +367,7 @@ class Secret:
     api: str
     client_id_api: str
     agent: str
-    needs: t.Callable[[t.Mapping[str, t.Any]], bool] = lambda shown: True
+    needs: t.Callable[[t.Mapping[str, t.Any]], bool] = lambda view: True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -225,11 +381,12 @@ class Resource:
     :param details: fields that only ``GET path/{id}?includedetails=true`` and the answer of a POST hold
     :param id_type: of the option that gives the id
     :param defaults: option values for a creation where the user set none
-    :param shown: further keys of the public view: read only, name to a function of Halo's object
+    :param computed: further keys of the public view: read only, name to a function of Halo's object
     :param reserved: Halo's fields that ``properties`` must not hold, beyond those of ``fields``
     :param extra: options of the module that are not fields
-    :param guard: ``guard(client, params, current, change, rotation)`` raises HaloError where a change must not be made
+    :param guard: ``guard(client, params, current, change, rotation)`` raises Refused where a change must not be made
         without the user's explicit word; called before anything is written, in check mode too
+    :param advise: what to warn of when an object with this public view is created
     :param plural: the key of the info module's result
     :param filters: options of the info module; ``keep(raw, params)`` says which objects they leave in
     """
@@ -244,12 +401,13 @@ class Resource:
     query: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
     details: tuple[str, ...] = ()
     defaults: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
-    shown: t.Mapping[str, t.Callable[[Raw], t.Any]] = dataclasses.field(default_factory=dict)
+    computed: t.Mapping[str, t.Callable[[Raw], t.Any]] = dataclasses.field(default_factory=dict)
     secret: Secret | None = None
     singleton: bool = False
     reserved: tuple[str, ...] = ()
     extra: t.Mapping[str, Option] = dataclasses.field(default_factory=dict)
     guard: t.Callable[..., None] | None = None
+    advise: t.Callable[[t.Mapping[str, t.Any]], list[str]] = lambda view: []
     plural: str = ""
     filters: t.Mapping[str, Option] = dataclasses.field(default_factory=dict)
     keep: t.Callable[[Raw, t.Mapping[str, t.Any]], bool] = lambda raw, params: True
@@ -261,7 +419,7 @@ class Resource:
         """Halo's object as results show it: the collection's names, no secret."""
         view: dict[str, t.Any] = {} if self.singleton else {"id": raw.get("id")}
         view.update({field.name: field.show(field.read(raw)) for field in self.fields if not field.secret})
-        view.update({name: read(raw) for name, read in self.shown.items()})
+        view.update({name: read(raw) for name, read in self.computed.items()})
         return view
 
     def options(self) -> Option:
@@ -281,7 +439,8 @@ def environment(*names: str) -> t.Any:
 
 
 def _connection_option(name: str, **option: t.Any) -> Option:
-    return {**option, "fallback": (environment, [name])}
+    default = DEFAULTS.get(name.lower())
+    return {**option, **({} if default is None else {"default": default}), "fallback": (environment, [name])}
 
 
 CONNECTION: dict[str, Option] = {
@@ -291,11 +450,11 @@ CONNECTION: dict[str, Option] = {
     "halo_client_secret": _connection_option("HALO_CLIENT_SECRET", type="str", no_log=True),
     "halo_access_token": _connection_option("HALO_ACCESS_TOKEN", type="str", no_log=True),
     "halo_auth_url": _connection_option("HALO_AUTH_URL", type="str"),
-    "halo_scope": _connection_option("HALO_SCOPE", type="str", default="all"),
-    "halo_validate_certs": _connection_option("HALO_VALIDATE_CERTS", type="bool", default=True),
+    "halo_scope": _connection_option("HALO_SCOPE", type="str"),
+    "halo_validate_certs": _connection_option("HALO_VALIDATE_CERTS", type="bool"),
     "halo_ca_path": _connection_option("HALO_CA_PATH", type="path"),
-    "halo_timeout": _connection_option("HALO_TIMEOUT", type="int", default=30),
-    "halo_retry_seconds": _connection_option("HALO_RETRY_SECONDS", type="int", default=330),
+    "halo_timeout": _connection_option("HALO_TIMEOUT", type="int"),
+    "halo_retry_seconds": _connection_option("HALO_RETRY_SECONDS", type="int"),
 }
 
 

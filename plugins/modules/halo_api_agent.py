@@ -12,8 +12,9 @@ author: Halo Ops contributors (@haloops)
 description:
   - Creates, changes and removes agents of HaloPSA, HaloITSM and HaloCRM, API-only ones unless told otherwise.
   - An API-only agent takes no licence, cannot log in to the web application and cannot be given tickets.
-  - Agents are matched by their exact name, in any letter case, disabled and API-only ones included. Only the options
-    that are set are compared and sent.
+  - Agents are matched by their exact name, in any letter case, disabled and API-only ones included; two of one name are
+    an error that gives their ids. Only the options that are set are compared and sent.
+  - An answer of Halo's that is no list, or an empty one, is an error and never taken for "there is none".
 extends_documentation_fragment:
   - haloops.halo.connection
   - haloops.halo.attributes
@@ -26,10 +27,10 @@ options:
   agent_id:
     description: Id of an agent that exists, to choose between two of one name or to rename one.
     type: int
-  known_id:
+  cached_id:
     description:
-      - The id that the agent O(name) had when it was last seen. It saves the search by name and changes nothing else;
-        an id that is gone, or belongs to another name by now, is ignored.
+      - The id that the agent O(name) had when it was last seen, for where Halo's list does not show it yet after it was
+        made. An id that is gone, or belongs to another name by now, is ignored.
     type: int
   state:
     description: Whether the agent shall exist. Disabling it (O(enabled)) is the gentler way out.
@@ -52,9 +53,15 @@ options:
     type: list
     elements: str
   teams:
-    description: Teams by name or id. The list is exact unless O(append) is set; an empty list removes all.
+    description:
+      - Teams by name or id. The list is exact unless O(append) is set; an empty list removes all.
+      - An item can also be a dictionary of C(name) (a name or an id) and what the agent may do in that team, each true
+        or false. C(can_be_assigned) lets it be given the team's tickets, C(sees_unassigned) lets it see those of
+        nobody, C(sees_others) those of other agents; C(leader) makes it the team's leader.
+      - A new membership gets the first three, as in Halo's web application. Of one that is there, only what is given is
+        compared and changed.
     type: list
-    elements: str
+    elements: raw
   default_team:
     description: The agent's default team by name or id. An empty string removes it.
     type: str
@@ -96,6 +103,14 @@ EXAMPLES = r"""
     roles: [API Integration]
     teams: [1st Line Support]
     default_team: 1st Line Support
+
+- name: It sees the tickets of its team, and cannot be given any
+  haloops.halo.halo_api_agent:
+    name: api-tickets
+    teams:
+      - 1st Line Support
+      - name: 2nd Line Support
+        can_be_assigned: false
 
 - name: One more role, the others stay
   haloops.halo.halo_api_agent:

@@ -14,8 +14,8 @@ description:
   - When the agent that an application logs in as changes, its client secret must be made anew or the application fails.
     This module sends both in one request.
   - A result that holds a client secret is hidden from all output; a registered variable still has it.
-  - Applications are matched by their exact name, in any letter case. Only the options that are set are compared and
-    sent.
+  - Applications are matched by their exact name, in any letter case; two of one name are an error that gives their ids.
+    Only the options that are set are compared and sent.
 extends_documentation_fragment:
   - haloops.halo.connection
   - haloops.halo.attributes
@@ -29,10 +29,10 @@ options:
   application_id:
     description: Id of an application that exists, to choose between two of one name or to rename one.
     type: str
-  known_id:
+  cached_id:
     description:
-      - The id that the application O(name) had when it was last seen. It saves the search by name and changes nothing
-        else; an id that is gone, or belongs to another name by now, is ignored.
+      - The id that the application O(name) had when it was last seen, for where Halo's list does not show it yet after
+        it was made. An id that is gone, or belongs to another name by now, is ignored.
     type: str
   state:
     description: Whether the application shall exist.
@@ -56,7 +56,9 @@ options:
     type: str
     choices: [agent, user]
   scopes:
-    description: The scopes granted, as in V(read:tickets); the list is exact.
+    description:
+      - The scopes granted, as in V(read:tickets), one in each item; the list is exact.
+      - A login with an application that has none opens nothing, so creating one without draws a warning.
     type: list
     elements: str
   redirect_uris:
@@ -88,7 +90,7 @@ seealso:
   - module: haloops.halo.halo_application_info
   - module: haloops.halo.halo_api_agent
   - module: haloops.halo.halo_login_info
-  - plugin: haloops.halo.client_secret
+  - plugin: haloops.halo.new_client_secret
     plugin_type: lookup
 """
 

@@ -52,12 +52,12 @@ integrator:
       description: Whether Halo hosts it.
       type: bool
     login_agent:
-      description: The agent that it logs in as, by C(id); C(name) is null, since Halo's C(Control) does not tell it.
+      description: The agent that it logs in as, by C(id) and C(name).
       type: dict
   sample:
     client_id: 7c9f8a11-54b8-4b0e-bd2f-7a0d7f2f6c3e
     hosted: false
-    login_agent: {id: 32, name: null}
+    login_agent: {id: 32, name: api-integrator}
 rotation:
   description: Whether a new client secret was needed and made.
   returned: success

@@ -11,10 +11,16 @@ version_added: 0.9.0
 author: Halo Ops contributors (@haloops)
 description:
   - Asks for a new access token and, with it, for the agent that it belongs to.
-  - Credentials that Halo refuses are a result, not a failure. An instance that does not answer is a failure.
+  - Credentials that Halo refuses are a result, and a failure only with O(require). An instance that does not answer is
+    always a failure.
 extends_documentation_fragment:
   - haloops.halo.connection
   - haloops.halo.attributes.info
+options:
+  require:
+    description: Fail where Halo refuses the credentials.
+    type: bool
+    default: false
 seealso:
   - module: haloops.halo.halo_application
 """
@@ -33,6 +39,10 @@ EXAMPLES = r"""
   ansible.builtin.assert:
     that: login.valid and login.agent.name == 'api-tickets'
     fail_msg: "{{ login.error }}"
+
+- name: Stop here unless the run's own credentials log in
+  haloops.halo.halo_login_info:
+    require: true
 """
 
 RETURN = r"""

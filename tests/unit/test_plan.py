@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -30,6 +31,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 ADMIN, READER, WRITER = Ref("r-1", "Admin"), Ref("r-2", "Reader"), Ref("r-3", "Writer")
+ADMIN_ROW = {"id": "r-1", "name": "Admin", "id_int": 1}
+READER_ROW = {"id": "r-2", "name": "Reader", "id_int": 2}
+# what the web application sets for a new member of a team
+NEW = {"in_section": True, "unassigned_access": True, "otheragent_access": True, "is_manager": False}
+OPS_ROW = {"id": 90, "team_id": 5, "team_name": "Ops", "is_manager": True, "in_section": True, "fortickets": True}
 CURRENT: dict[str, Any] = {
     "id": 31,
     "name": "api-x",
@@ -37,8 +43,8 @@ CURRENT: dict[str, Any] = {
     "isapiagent": True,
     "isdisabled": False,
     "team": "Ops",
-    "roles": [{"id": "r-1", "name": "Admin", "id_int": 1}, {"id": "r-2", "name": "Reader", "id_int": 2}],
-    "teams": [{"id": 90, "team_id": 5, "team_name": "Ops"}],
+    "roles": [ADMIN_ROW, READER_ROW],
+    "teams": [OPS_ROW],
     "jobtitle": "Robot",
     "unknown": {"a": 1, "b": [1, 2]},
 }
@@ -61,12 +67,20 @@ CURRENT: dict[str, Any] = {
         ({"roles": None}, {}),
         ({"roles": [READER, ADMIN]}, {}),
         ({"roles": [READER, ADMIN, READER]}, {}),
-        ({"roles": [ADMIN]}, {"roles": [{"id": "r-1"}]}),
-        ({"roles": [ADMIN, READER, WRITER]}, {"roles": [{"id": "r-1"}, {"id": "r-2"}, {"id": "r-3"}]}),
+        ({"roles": [ADMIN]}, {"roles": [ADMIN_ROW]}),
+        ({"roles": [ADMIN, READER, WRITER]}, {"roles": [ADMIN_ROW, READER_ROW, {"id": "r-3"}]}),
         ({"roles": [WRITER]}, {"roles": [{"id": "r-3"}]}),
         ({"roles": []}, {"roles": []}),
         ({"teams": [Ref("5", "Ops")]}, {}),
-        ({"teams": [Ref(6, "Projects")]}, {"teams": [{"team_id": 6}]}),
+        ({"teams": [Ref(6, "Projects")]}, {"teams": [{"team_id": 6, **NEW}]}),
+        ({"teams": [Ref(5, "Ops"), Ref(6, "Projects")]}, {"teams": [OPS_ROW, {"team_id": 6, **NEW}]}),
+        (
+            {"teams": [Ref(6, "Projects", {"leader": True, "sees_others": False})]},
+            {"teams": [{"team_id": 6, **NEW, "is_manager": True, "otheragent_access": False}]},
+        ),
+        ({"teams": [Ref(5, "Ops", {"leader": True, "sees_unassigned": False})]}, {}),
+        ({"teams": [Ref(5, "Ops", {"leader": False})]}, {"teams": [{**OPS_ROW, "is_manager": False}]}),
+        ({"teams": [Ref(5, "Ops", {"sees_unassigned": True})]}, {"teams": [{**OPS_ROW, "unassigned_access": True}]}),
         ({"default_team": "ops"}, {}),
         ({"default_team": "Projects"}, {"team": "Projects"}),
         ({"default_team": ""}, {"team": ""}),
@@ -97,9 +111,11 @@ def test_after_an_update() -> None:
     [
         ({"roles": [READER]}, {}),
         ({"roles": []}, {}),
-        ({"roles": [WRITER]}, {"roles": [{"id": "r-1"}, {"id": "r-2"}, {"id": "r-3"}]}),
-        ({"roles": [WRITER, ADMIN]}, {"roles": [{"id": "r-1"}, {"id": "r-2"}, {"id": "r-3"}]}),
-        ({"teams": [Ref(6, "Projects")]}, {"teams": [{"team_id": 5}, {"team_id": 6}]}),
+        ({"roles": [WRITER]}, {"roles": [ADMIN_ROW, READER_ROW, {"id": "r-3"}]}),
+        ({"roles": [WRITER, ADMIN]}, {"roles": [ADMIN_ROW, READER_ROW, {"id": "r-3"}]}),
+        ({"teams": [Ref(6, "Projects")]}, {"teams": [OPS_ROW, {"team_id": 6, **NEW}]}),
+        ({"teams": [Ref(5, "Ops", {"leader": True})]}, {}),
+        ({"teams": [Ref(5, "Ops", {"leader": False})]}, {"teams": [{**OPS_ROW, "is_manager": False}]}),
         ({"email": "y@example.com"}, {"email": "y@example.com"}),
     ],
 )
@@ -112,9 +128,12 @@ def test_append_lets_lists_only_grow(desired: dict[str, Any], payload: dict[str,
 
 
 def test_append_with_strings() -> None:
-    current = {"id": "a", "scopes": [{"name": "read:x"}]}
-    change = plan(APPLICATION, current, {"scopes": ["edit:x", "read:x"]}, append=True)
-    assert change.payload == {"scopes": [{"name": "edit:x"}, {"name": "read:x"}]}
+    kept = {"id": 4, "application_id": "a", "name": "read:x"}
+    current = {"id": "a", "scopes": [kept]}
+    change = plan(APPLICATION, current, {"scopes": ["edit:x"]}, append=True)
+    assert change.payload == {"scopes": [{"name": "edit:x"}, kept]}
+    assert change.after
+    assert change.after["scopes"] == ["edit:x", "read:x"]
     assert plan(APPLICATION, current, {"scopes": ["read:x"]}, append=True).action == "none"
 
 
@@ -216,8 +235,69 @@ def test_properties_of_a_new_object_are_sent_as_they_are() -> None:
     assert change.payload == {"name": "api-y", "jobtitle": "Robot", "workday_id": 1}
 
 
+@pytest.mark.parametrize("empty", [None, "", "  ", [], False])
+def test_nothing_is_nothing_however_halo_or_the_user_writes_it(empty: Any) -> None:
+    for current in ({"id": 1, "x": empty}, {"id": 1, "x": None}, {"id": 1}):
+        assert plan(AGENT, current, {}, properties={"x": None}).action == "none"
+    assert plan(AGENT, {"id": 1}, {}, properties={"x": empty}).action == "none"
+
+
+@pytest.mark.parametrize("value", [0, {}, [0], "x", True])
+def test_other_values_differ_from_nothing(value: Any) -> None:
+    assert plan(AGENT, {"id": 1}, {}, properties={"x": value}).payload == {"x": value}
+    assert plan(AGENT, {"id": 1, "x": value}, {}, properties={"x": None}).payload == {"x": None}
+
+
+# What differs, in words
+
+
 @pytest.mark.parametrize(
-    ("current", "wanted", "payload"),
+    ("desired", "sentences"),
+    [
+        ({"name": "API-X", "enabled": True, "roles": [READER, ADMIN]}, []),
+        ({"enabled": False}, ["enabled: true instead of false"]),
+        ({"email": "y@example.com"}, ["email: x@example.com instead of y@example.com"]),
+        ({"email": ""}, ["email: x@example.com instead of nothing"]),
+        ({"roles": [READER, WRITER]}, ["roles: Writer is missing", "roles: Admin is not declared"]),
+        ({"teams": []}, ["teams: Ops is not declared"]),
+        ({"teams": [Ref(5, "Ops", {"sees_unassigned": True})]}, ["teams: Ops sees_unassigned: false instead of true"]),
+        ({"teams": [Ref(6, "New", {"leader": True})]}, ["teams: New is missing", "teams: Ops is not declared"]),
+        ({"default_team": "Projects"}, ["default team: Ops instead of Projects"]),
+    ],
+)
+def test_drift_of_an_agent(desired: dict[str, Any], sentences: list[str]) -> None:
+    assert plan(AGENT, CURRENT, desired).drift() == sentences
+
+
+def test_drift_of_an_application() -> None:
+    current = {"id": "a", "loginas_agent_id": 7, "loginas_agent_name": "rogue-agent", "inactive": True}
+    desired = {"enabled": True, "login_agent": Ref(8, "api-tickets"), "scopes": ["read:tickets"]}
+    assert plan(APPLICATION, current, desired).drift() == [
+        "enabled: false instead of true",
+        "login agent: rogue-agent instead of api-tickets",
+        "scopes: read:tickets is missing",
+    ]
+    nobody = plan(APPLICATION, {"id": "a"}, {"login_agent": Ref(8, "api-tickets")})
+    assert nobody.drift() == ["login agent: nothing instead of api-tickets"]
+
+
+def test_drift_of_what_is_not_there_or_shall_not_be() -> None:
+    assert plan(AGENT, None, {"name": "x", "enabled": True}).drift() == ["there is no such agent"]
+    assert plan(AGENT, None, {}, state="absent").drift() == []
+    assert plan(APPLICATION, {"id": "a"}, {}, state="absent").drift() == ["there is such an application"]
+
+
+def test_drift_tells_no_value_of_a_field_that_is_not_modelled() -> None:
+    change = plan(AGENT, CURRENT, {}, properties={"jobtitle": "s3cret"})
+    assert change.drift() == ["properties.jobtitle is not as declared"]
+
+
+def test_drift_of_what_only_grows_tells_what_is_missing() -> None:
+    assert plan(AGENT, CURRENT, {"roles": [WRITER]}, append=True).drift() == ["roles: Writer is missing"]
+
+
+@pytest.mark.parametrize(
+    ("current", "desired", "payload"),
     [
         ({"loginas_halointegrator": 3}, Ref(3, "Admin"), {}),
         ({"loginas_halointegrator": 3}, Ref(7, "api"), {"loginas_halointegrator": 7}),
@@ -226,14 +306,14 @@ def test_properties_of_a_new_object_are_sent_as_they_are() -> None:
         ({"loginas_halointegrator": 3}, None, {}),
     ],
 )
-def test_the_integrators_agent(current: dict[str, Any], wanted: Ref | None, payload: dict[str, Any]) -> None:
-    assert plan(INTEGRATOR, current, {"login_agent": wanted}).payload == payload
+def test_the_integrators_agent(current: dict[str, Any], desired: Ref | None, payload: dict[str, Any]) -> None:
+    assert plan(INTEGRATOR, current, {"login_agent": desired}).payload == payload
 
 
 def test_uris_that_halo_keeps_joined_are_no_change() -> None:
     current = {"id": "a", "redirecturi_list": None, "redirecturi": "https://b.example.com https://a.example.com"}
-    wanted = ["https://a.example.com", "https://b.example.com"]
-    assert plan(APPLICATION, current, {"redirect_uris": wanted}).action == "none"
+    desired = ["https://a.example.com", "https://b.example.com"]
+    assert plan(APPLICATION, current, {"redirect_uris": desired}).action == "none"
     cleared = plan(APPLICATION, current, {"redirect_uris": []})
     assert cleared.payload == {"redirecturi_list": []}
     assert cleared.after
@@ -251,15 +331,22 @@ def test_an_agent_of_an_application_that_is_given_by_id_keeps_its_name() -> None
 
 _TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), max_size=12)
 _NAMES = _TEXTS.filter(str.strip)
-_REFS = st.lists(st.builds(Ref, st.integers(1, 9), _NAMES), max_size=4, unique_by=lambda ref: ref.id)
+
+
+def _refs(switches: Iterable[str]) -> st.SearchStrategy[list[Ref]]:
+    chosen = st.dictionaries(st.sampled_from([*switches]), st.booleans()) if switches else st.just({})
+    ref = st.builds(Ref, st.integers(1, 9), _NAMES, chosen)
+    return st.lists(ref, max_size=4, unique_by=lambda ref: ref.id)
+
+
 _WORDS = st.lists(_NAMES, max_size=4)
 
 
 def _wish(field: Field) -> st.SearchStrategy[Any]:
     if isinstance(field, Refs):
-        return _REFS
+        return _refs(field.switches)
     if isinstance(field, OneRef):
-        return st.builds(Ref, st.integers(1, 9), _NAMES)
+        return st.builds(Ref, st.integers(1, 9), _NAMES, st.just({}))
     if isinstance(field, Values):
         return _WORDS
     if isinstance(field, Choice):
@@ -285,9 +372,7 @@ def _carry_out(resource: Resource, current: dict[str, Any] | None, change: Chang
     stored = copy.deepcopy({**(current or {"id": 99}), **change.payload})
     for field in resource.fields:
         if isinstance(field, Refs) and field.api in change.payload:
-            rows = [
-                {field.id_key: row[field.id_key], field.name_key: f"n{row[field.id_key]}"} for row in stored[field.api]
-            ]
+            rows = [{**row, field.name_key: f"n{row[field.id_key]}"} for row in stored[field.api]]
             stored[field.api] = rows[::-1]
         if isinstance(field, Values) and field.joined and field.api in change.payload:
             stored[field.joined] = " ".join(row[field.key] for row in stored[field.api])

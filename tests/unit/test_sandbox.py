@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import time
+import unicodedata
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -506,6 +507,25 @@ def test_teams_replace(halo: Client) -> None:
     assert halo.save("Agent", id=made["id"], teams=[{"team_name": "Operations"}])["teams"][0]["team_id"] == 5
 
 
+SWITCHES = ("in_section", "unassigned_access", "otheragent_access", "is_manager")
+
+
+def switches(membership: dict[str, Any]) -> list[str]:
+    return [name for name in SWITCHES if membership[name]]
+
+
+def test_switches_of_a_membership_that_are_not_sent_are_off(halo: Client) -> None:
+    assert switches(halo.get("Agent/3", includedetails="true")["teams"][0]) == [*SWITCHES[:3]]
+    made = halo.save("Agent", name="x", teams=[{"team_id": 1}, {"team_id": 2, "in_section": True, "is_manager": True}])
+    assert [switches(membership) for membership in made["teams"]] == [[], ["in_section", "is_manager"]]
+    made = halo.save("Agent", id=made["id"], teams=[made["teams"][1], {"team_id": 1, "unassigned_access": True}])
+    assert [switches(row) for row in made["teams"]] == [["in_section", "is_manager"], ["unassigned_access"]]
+    made = halo.save("Agent", id=made["id"], teams=[{"team_id": 2}])
+    assert [switches(membership) for membership in made["teams"]] == [[]]
+    listed = [row for row in halo.get("Agent") if row["id"] == made["id"]]
+    assert [switches(membership) for membership in listed[0]["teams"]] == [[]]
+
+
 def test_departments_replace(halo: Client) -> None:
     made = halo.save("Agent", name="x", departments=[{"department_id": 2}])
     assert [row["department_name"] for row in made["departments"]] == ["Field Services"]
@@ -586,6 +606,49 @@ def test_names_may_repeat_unless_told_otherwise(halo: Client) -> None:
     assert only_key(halo.post("Agent", {"id": 4, "name": "OLD hand"})) == "Message"
     assert only_key(halo.post("Application", {"displayName": "automation"})) == "Message"
     assert halo.save("Agent", id=4, name="BIANCA ROSSI")["name"] == "BIANCA ROSSI"
+
+
+def test_spellings_of_an_accent_are_one_name(halo: Client) -> None:
+    decomposed = unicodedata.normalize("NFD", "JÖRG Müller")
+    assert halo.save("Agent", name=decomposed)["id"] == 8
+    halo.sandbox.settings("acme", unique_names=True)
+    assert only_key(halo.post("Agent", {"name": decomposed})) == "Message"
+    halo.save("Team", name="Büro")
+    made = halo.save("Agent", name="x", teams=[{"team_name": unicodedata.normalize("NFD", "BÜRO")}])
+    assert names_of_teams(made) == ["Büro"]
+
+
+def test_names_can_be_cut_without_a_word(halo: Client) -> None:
+    halo.sandbox.settings("acme", longest_name=5)
+    assert halo.save("Agent", name="api tickets")["name"] == "api t"
+    assert halo.save("Agent", name="api  tickets")["name"] == "api"
+    assert halo.application(displayName="Reports")["displayName"] == "Repor"
+    halo.sandbox.settings("acme", longest_name=None)
+    assert halo.save("Agent", name="api tickets")["name"] == "api tickets"
+
+
+def test_ordinary_agents_can_have_no_flag(halo: Client) -> None:
+    assert halo.get("Agent/4")["isapiagent"] is False
+    halo.sandbox.settings("acme", null_isapiagent=True)
+    assert [halo.get(f"Agent/{number}")["isapiagent"] for number in (4, 7)] == [None, True]
+    assert {row["isapiagent"] for row in halo.get("Agent", includeapiagents="true")} == {None, True}
+
+
+def test_a_refusal_can_be_a_bare_text(halo: Client) -> None:
+    row = {"name": "x", "teams": [{"team_id": 99}]}
+    text = halo.post("Agent", row).json()["Message"]
+    halo.sandbox.settings("acme", refusal_shape="string")
+    refused = halo.post("Agent", row)
+    assert (refused.status_code, refused.json()) == (400, text)
+    assert only_key(halo.post("Agent", {"id": "x"})) == "[0].id"
+
+
+@pytest.mark.parametrize(
+    "setting", [{"longest_name": 0}, {"longest_name": 1.5}, {"null_isapiagent": 1}, {"refusal_shape": "text"}], ids=str
+)
+def test_wrong_values_of_settings_are_refused(sandbox: Sandbox, setting: dict[str, Any]) -> None:
+    with pytest.raises(ControlError, match="bad value"):
+        sandbox.settings("acme", **setting)
 
 
 def test_answer_shape_and_status(halo: Client) -> None:

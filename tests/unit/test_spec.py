@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Any
 
 import pytest
 from ansible.module_utils.errors import AnsibleFallbackNotFound
+from ansible_collections.haloops.halo.plugins.module_utils.errors import HaloError
 from ansible_collections.haloops.halo.plugins.module_utils.resources.agent import AGENT
 from ansible_collections.haloops.halo.plugins.module_utils.resources.application import APPLICATION, METHODS, is_system
 from ansible_collections.haloops.halo.plugins.module_utils.resources.integrator import INTEGRATOR
@@ -28,6 +30,8 @@ from ansible_collections.haloops.halo.plugins.module_utils.spec import (
     fold,
 )
 from ansible_collections.haloops.halo.plugins.module_utils.spec import Secret as BearsSecret
+from hypothesis import given
+from hypothesis import strategies as st
 
 FIELD = Field("note", "a_note", {})
 TEXT = Text("name", "a_name", {})
@@ -38,6 +42,15 @@ VALUES = Values("scopes", "scopes", {})
 URIS = Values("uris", "uri_list", {}, key="value", joined="uris", also=("label",))
 REFS = Refs("roles", "roles", {}, summary="role_list")
 TEAMS = Refs("teams", "teams", {}, id_key="team_id", name_key="team_name")
+MEMBERSHIPS = Refs(
+    "teams",
+    "teams",
+    {},
+    id_key="team_id",
+    name_key="team_name",
+    switches={"leader": "is_manager", "sees_others": "otheragent_access"},
+    fresh={"is_manager": False, "otheragent_access": True},
+)
 NAME_REF = NameRef("team", "team", {})
 ONE_REF = OneRef("agent", "agent_id", {}, name_api="agent_name")
 NAMELESS = OneRef("agent", "agent_id", {})
@@ -88,6 +101,11 @@ NAMELESS = OneRef("agent", "agent_id", {})
         (REFS, {}, []),
         (TEAMS, {"teams": [{"id": 9, "team_id": 2, "team_name": "Two"}, "rubbish"]}, [Ref(2, "Two")]),
         (TEAMS, {"teams": None}, []),
+        (
+            MEMBERSHIPS,
+            {"teams": [{"team_id": 2, "team_name": "Two", "is_manager": True}]},
+            [Ref(2, "Two", {"leader": True, "sees_others": False})],
+        ),
         (NAME_REF, {"team": "Two"}, "Two"),
         (NAME_REF, {"team": ""}, None),
         (ONE_REF, {"agent_id": 4, "agent_name": "Ann"}, Ref(4, "Ann")),
@@ -136,6 +154,8 @@ def test_write(field: Field, value: Any, raw: dict[str, Any]) -> None:
         (TEXT, "Ann", "Anna", False),
         (TEXT, "Jörg", "JÖRG", True),
         (TEXT, "Straße", "STRASSE", True),
+        (TEXT, "J\u00f6rg", "Jo\u0308rg", True),
+        (REFS, [Ref(None, "One")], [Ref(None, "ONE")], True),
         (FLAG, True, True, True),
         (FLAG, True, False, False),
         (VALUES, ["a", "b"], ["b", " a", "a"], True),
@@ -201,25 +221,89 @@ def test_what_is_written_reads_back_as_the_same(field: Field, value: Any) -> Non
 
 
 @pytest.mark.parametrize(
-    ("word", "meant"),
-    [
-        ("One", True),
-        (" one ", True),
-        ("ONE", True),
-        ("r-1", True),
-        ("R-1", True),
-        ("Two", False),
-        ("", False),
-        ("On", False),
-    ],
+    ("value", "folded"), [(None, ""), ("  Ann ", "ann"), (4, "4"), ("ẞ", "ss"), ("", ""), ("Jo\u0308rg", "jörg")]
 )
-def test_meant_by(word: str, meant: bool) -> None:
-    assert Ref("r-1", "One").meant_by(word) is meant
-
-
-@pytest.mark.parametrize(("value", "folded"), [(None, ""), ("  Ann ", "ann"), (4, "4"), ("ẞ", "ss"), ("", "")])
 def test_fold(value: Any, folded: str) -> None:
     assert fold(value) == folded
+
+
+@given(st.text())
+def test_a_name_in_any_of_its_spellings_is_one(name: str) -> None:
+    for form in ("NFC", "NFD"):
+        assert fold(unicodedata.normalize(form, name)) == fold(name)
+    assert fold(fold(name)) == fold(name)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "now", "raw"),
+    [
+        (
+            REFS,
+            [Ref("R1", "One"), Ref("r3", None)],
+            {"roles": [{"id": "r1", "name": "One", "more": 1}, {"id": "r2"}]},
+            {"roles": [{"id": "r1", "name": "One", "more": 1}, {"id": "r3"}]},
+        ),
+        (
+            MEMBERSHIPS,
+            [Ref(2, "Two", {"leader": False}), Ref(3, "Three", {"leader": True}), Ref(4, "Four")],
+            {"teams": [{"id": 9, "team_id": 2, "is_manager": True, "otheragent_access": False, "more": 1}]},
+            {
+                "teams": [
+                    {"id": 9, "team_id": 2, "is_manager": False, "otheragent_access": False, "more": 1},
+                    {"team_id": 3, "is_manager": True, "otheragent_access": True},
+                    {"team_id": 4, "is_manager": False, "otheragent_access": True},
+                ]
+            },
+        ),
+        (
+            VALUES,
+            ["b", "a"],
+            {"scopes": [{"id": 5, "name": "a"}, {"id": 6, "name": "c"}]},
+            {"scopes": [{"id": 5, "name": "a"}, {"name": "b"}]},
+        ),
+        (
+            URIS,
+            ["https://b", "https://a"],
+            {"uri_list": [{"value": "https://a", "label": "mine"}], "uris": "https://a"},
+            {"uri_list": [{"value": "https://a", "label": "mine"}, {"value": "https://b", "label": "https://b"}]},
+        ),
+    ],
+)
+def test_rows_that_stay_are_sent_back_as_they_were_read(
+    field: Field, value: Any, now: dict[str, Any], raw: dict[str, Any]
+) -> None:
+    assert field.write(value, now) == raw
+
+
+@pytest.mark.parametrize(
+    ("items", "parsed"),
+    [
+        ([], []),
+        (["One", 5, "5"], [("One", {}), ("5", {}), ("5", {})]),
+        ([{"name": "One"}, {"name": 5, "leader": None}], [("One", {}), ("5", {})]),
+        ([{"name": "One", "leader": True, "sees_others": "no"}], [("One", {"leader": True, "sees_others": False})]),
+    ],
+)
+def test_items_of_a_list_of_references(items: list[Any], parsed: Any) -> None:
+    assert MEMBERSHIPS.parse(items) == parsed
+
+
+@pytest.mark.parametrize(
+    ("items", "message"),
+    [
+        (["x", {"name": "One", "leeder": True}], "teams[1]: leeder is not an option; did you mean leader?"),
+        ([{"name": "One", "zzz": True}], "teams[0]: zzz is not an option. There are: name, leader, sees_others."),
+        ([{"leader": True}], "teams[0] must be a name or an id"),
+        ([""], "teams[0] must be a name or an id"),
+        ([None], "teams[0] must be a name or an id"),
+        ([["One"]], "teams[0] must be a name or an id"),
+        ([{"name": "One", "leader": "perhaps"}], "teams[0].leader must be true or false"),
+    ],
+)
+def test_items_that_cannot_be_meant(items: list[Any], message: str) -> None:
+    with pytest.raises(HaloError) as caught:
+        MEMBERSHIPS.parse(items)
+    assert message in str(caught.value)
 
 
 # Login types, authentication methods and system applications, as Halo's objects have them

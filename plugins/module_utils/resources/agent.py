@@ -7,9 +7,10 @@
 from __future__ import annotations
 
 import typing as t
+from urllib.parse import quote
 
 from ..client import Client, Raw
-from ..errors import HaloError
+from ..errors import HaloError, Refused
 from ..plan import Change
 from ..spec import Flag, NameRef, Refs, Resource, Target, Text, fold
 
@@ -19,45 +20,85 @@ TEAMS = Target("team", "/Team", {"includeenabled": "true", "includedisabled": "t
 # Halo's list hides API-only and disabled agents unless asked for; overlooking one would make a duplicate
 EVERYONE = {"includeenabled": "true", "includedisabled": "true", "includeapiagents": "true"}
 
-_LIST = {"type": "list", "elements": "str"}
+# what an agent may do in a team, and what the web application sets for a new member of one
+SWITCHES = {
+    "can_be_assigned": "in_section",
+    "sees_unassigned": "unassigned_access",
+    "sees_others": "otheragent_access",
+    "leader": "is_manager",
+}
+NEW_MEMBER = {"in_section": True, "unassigned_access": True, "otheragent_access": True, "is_manager": False}
 
 
 def guard(client: Client, params: t.Mapping[str, t.Any], current: Raw | None, change: Change, rotation: t.Any) -> None:
     """A human is not turned into a program, and no application is locked out.
 
-    :raises HaloError: see ``allow_conversion`` and ``force``
+    :raises Refused: see ``allow_conversion`` and ``force``
     """
     if current is None or not change.changed:
         return
     human = not current.get("isapiagent")
     if "api_only" in change.fields and params["api_only"] and not params["allow_conversion"]:
-        raise HaloError(
+        raise Refused(
             "it is a human agent and is not turned into an API-only one.",
             hint="Choose another name, or set allow_conversion: true to take the web login from this agent.",
         )
     if change.action == "delete" and human and params["api_only"] and not params["force"]:
-        raise HaloError(
+        raise Refused(
             "it is a human agent and is not deleted.", hint="Set force: true, or api_only: false if a human is meant."
         )
     disabled = "enabled" in change.fields and not params["enabled"]
     if (change.action == "delete" or disabled) and not params["force"]:
         users = logging_in_as(client, current["id"])
         if users:
-            raise HaloError(
+            raise Refused(
                 f"it is the login agent of {', '.join(users)}; which cannot log in without it.",
                 hint="Bind them to another agent first, or set force: true.",
             )
 
 
+def guard_retirement(client: Client, current: Raw) -> None:
+    """An agent that served a binding goes only if it is a program's, and nothing else logs in as it.
+
+    :raises Refused: it stays
+    """
+    name = current.get("name")
+    if not current.get("isapiagent"):
+        raise Refused(
+            f"the agent '{name}' is a human one and stays as it is.",
+            hint="Set previous_agent: keep, or disable it in Halo if nobody needs it.",
+        )
+    users = logging_in_as(client, current["id"])
+    if users:
+        raise Refused(
+            f"the agent '{name}' is still the login agent of {', '.join(users)}, and stays as it is.",
+            hint="It goes with the run after they are bound to another agent, or keep it: previous_agent: keep.",
+        )
+
+
 def logging_in_as(client: Client, agent_id: t.Any) -> list[str]:
-    """What logs in as this agent, in words: applications and the Halo Integrator."""
+    """What logs in as this agent, in words: applications and the Halo Integrator.
+
+    :raises HaloError: it cannot be seen; what cannot be seen may log in as it
+    """
     users = []
     for row in client.list("/Application"):
+        found: Raw | None = row
         if "loginas_agent_id" not in row:
-            row = client.get(f"/Application/{row.get('id')}", {"includedetails": "true"}) or row
-        if fold(row.get("loginas_agent_id")) == fold(agent_id):
+            found = client.get(f"/Application/{quote(str(row['id']), safe='')}", {"includedetails": "true"})
+        if not found:
+            raise HaloError(
+                f"which agent the application '{row.get('displayName')}' ({row['id']}) logs in as cannot be read.",
+                hint="Nothing was changed; run again.",
+            )
+        if fold(found.get("loginas_agent_id")) == fold(agent_id):
             users.append(f"application '{row.get('displayName')}'")
-    control = client.get("/Control") or {}
+    control = client.get("/Control")
+    if not control:
+        raise HaloError(
+            "which agent the Halo Integrator logs in as cannot be read: GET /Control gave nothing.",
+            hint="Nothing was changed; run again.",
+        )
     if fold(control.get("loginas_halointegrator")) == fold(agent_id):
         users.append("the Halo Integrator")
     return users
@@ -82,8 +123,17 @@ AGENT = Resource(
         Text("email", "email", {"type": "str"}),
         Flag("api_only", "isapiagent", {"type": "bool", "default": True}),
         Flag("enabled", "isdisabled", {"type": "bool", "default": True}, inverted=True),
-        Refs("roles", "roles", _LIST, target=ROLES, summary="role_list"),
-        Refs("teams", "teams", _LIST, target=TEAMS, id_key="team_id", name_key="team_name"),
+        Refs("roles", "roles", {"type": "list", "elements": "str"}, target=ROLES, summary="role_list"),
+        Refs(
+            "teams",
+            "teams",
+            {"type": "list", "elements": "raw"},
+            target=TEAMS,
+            id_key="team_id",
+            name_key="team_name",
+            switches=SWITCHES,
+            fresh=NEW_MEMBER,
+        ),
         NameRef("default_team", "team", {"type": "str"}, target=TEAMS),
     ),
     reserved=("password",),

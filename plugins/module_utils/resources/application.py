@@ -4,10 +4,9 @@
 
 """API applications (Halo's model NHD_Identity_Application, ``/Application``).
 
-Halo publishes no raw values of ``grant_type`` and ``loginentity``. Every spelling that clients have seen is accepted;
-the
-first of each is sent. The login type is read from the login agent and from who may log in; ``loginentity`` is left
-alone.
+Halo publishes no raw values of ``grant_type`` and ``loginentity``. Every spelling that clients have seen is accepted,
+and the first of each is sent. The login type is read from the login agent and from who may log in; ``loginentity`` is
+left alone.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ import dataclasses
 import typing as t
 
 from ..client import Client, Raw
-from ..errors import HaloError
+from ..errors import HaloError, Refused
 from ..plan import Change
-from ..rotation import POLICIES, Rotation
+from ..secret import POLICIES, Rotation
 from ..spec import Choice, Field, Flag, OneRef, Option, Resource, Secret, Target, Text, Values, fold
 from .agent import EVERYONE
 
@@ -35,6 +34,10 @@ METHODS = {
     "api_key": ("apikey", "api_key", "api key"),
 }
 WITHOUT_SECRET = ("implicit", "api_key")
+BY_AGENT = ("client_credentials", "api_key")
+
+# what a login hangs on: a mistake in one of them locks out whoever uses it
+LOGIN = ("enabled", "authentication_method", "login_type", "login_agent", "scopes")
 
 _LIST = {"type": "list", "elements": "str"}
 
@@ -50,7 +53,7 @@ class LoginType(Field):
             return "user"
         return "agent" if raw.get("allowagents") else None
 
-    def write(self, value: str) -> Raw:
+    def write(self, value: str, now: Raw | None = None) -> Raw:
         if value == "agent":
             return {"allowagents": True}
         return {"allowagents": False, "allowusers": True, "loginas_agent_id": 0}
@@ -70,13 +73,23 @@ def _uris(name: str, api: str, joined: str) -> Values:
     return Values(name, api, _LIST, key="value", joined=joined, also=("label",))
 
 
-def _uses_secret(shown: t.Mapping[str, t.Any]) -> bool:
-    return shown.get("authentication_method") not in WITHOUT_SECRET
+def _uses_secret(view: t.Mapping[str, t.Any]) -> bool:
+    return view.get("authentication_method") not in WITHOUT_SECRET
+
+
+def advise(view: t.Mapping[str, t.Any]) -> list[str]:
+    """What a new application lacks without which nobody can use it."""
+    warnings = []
+    by_agent = view.get("login_type") == "agent" and view.get("authentication_method") in BY_AGENT
+    if by_agent and (view.get("login_agent") or {}).get("id") is None:
+        warnings.append("has no login agent: nothing can log in with it.")
+    if not view.get("scopes"):
+        warnings.append("has no scopes: a login with it opens nothing.")
+    return warnings
 
 
 ROTATION_OPTIONS: dict[str, Option] = {
     "login_agent_id": {"type": "int"},
-    "known_login_agent": {"type": "str"},
     "regenerate_secret": {"type": "str", "choices": list(POLICIES), "default": "on_agent_change"},
     "new_client_secret": {"type": "str", "no_log": True},
     "defer_rotation": {"type": "bool", "default": False},
@@ -88,31 +101,59 @@ def guard(
 ) -> None:
     """Halo's own applications stay as they are, and the run does not saw off its branch.
 
-    :raises HaloError: see ``allow_system`` and ``allow_self``
+    :raises Refused: see ``allow_system`` and ``allow_self``
     """
     if current is None or not (change.changed or rotation.required):
         return
     if is_system(current) and not params["allow_system"]:
-        raise HaloError(
+        raise Refused(
             "it is a system application of Halo and is not touched.",
             hint="Choose another name, or set allow_system: true if you know what depends on it.",
         )
-    guard_self(client, params, current.get("clientId"), change, rotation)
+    guard_self(client, params, current.get("clientId"), current.get("loginas_agent_id"), change, rotation)
 
 
 def guard_self(
-    client: Client, params: t.Mapping[str, t.Any], client_id: t.Any, change: Change, rotation: Rotation
+    client: Client,
+    params: t.Mapping[str, t.Any],
+    client_id: t.Any,
+    agent_id: t.Any,
+    change: Change,
+    rotation: Rotation,
 ) -> None:
     """Refuse to change what this very run logs in with.
 
-    :raises HaloError: see ``allow_self``
+    With an access token alone, it may be any application that logs in as the token's agent.
+
+    :param client_id: of the application concerned
+    :param agent_id: what it logs in as
+    :raises Refused: see ``allow_self``
     """
-    locks_out = rotation.required or change.action == "delete" or "enabled" in change.fields
+    if params["allow_self"]:
+        return
+    if change.action == "delete":
+        hint = "Set allow_self: true to delete it all the same, and log in with another application from then on."
+    elif rotation.required:
+        hint = "Set allow_self: true, and keep the new secret for the next run."
+    elif set(LOGIN) & set(change.fields):
+        hint = "Set allow_self: true to change it all the same; a mistake locks the next run out."
+    else:
+        return
     own = client.login.connection.client_id
-    if locks_out and client_id and fold(client_id) == fold(own) and not params["allow_self"]:
-        raise HaloError(
-            "it is what this run itself logs in with; its login is not changed.",
-            hint="Set allow_self: true, and keep the new secret for the next run.",
+    if own:
+        if fold(client_id) == fold(own):
+            raise Refused("it is what this run itself logs in with; its login is not changed.", hint=hint)
+        return
+    try:
+        me = client.me().get("id")
+    except HaloError:
+        me = None
+    if me is None or fold(me) == fold(agent_id):
+        raise Refused(
+            "it may be what this run itself logs in with; its login is not changed: halo_access_token does not say of "
+            "which application it is"
+            + (", and this one logs in as the token's agent." if me is not None else ", nor Halo of which agent."),
+            hint=f"Give halo_client_id too, so that it can be told. {hint}",
         )
 
 
@@ -141,10 +182,11 @@ APPLICATION = Resource(
         _uris("cors_origins", "cors_whitelist_list", "cors_whitelist"),
     ),
     defaults={"authentication_method": "client_credentials", "login_type": "agent"},
-    shown={"client_id": lambda raw: raw.get("clientId") or None, "system": is_system},
+    computed={"client_id": lambda raw: raw.get("clientId") or None, "system": is_system},
     secret=Secret("clientSecret", "clientId", "login_agent", _uses_secret),
-    reserved=("clientId", "clientSecret", "new_apikey1", "new_apikey2"),
+    reserved=("clientId", "clientSecret", "new_apikey1", "new_apikey2", "tokens", "authorizations"),
     guard=guard,
+    advise=advise,
     plural="applications",
     filters={"include_system": {"type": "bool", "default": False}},
     keep=lambda raw, params: params["include_system"] or not is_system(raw),

@@ -9,9 +9,9 @@ from __future__ import annotations
 import typing as t
 
 from ..client import Client, Raw
-from ..errors import HaloError
+from ..errors import Refused
 from ..plan import Change
-from ..rotation import Rotation
+from ..secret import Rotation
 from ..spec import OneRef, Resource, Secret
 from .application import AGENTS, ROTATION_OPTIONS, guard_self
 
@@ -21,16 +21,17 @@ def guard(
 ) -> None:
     """The secret of an Integrator that Halo hosts is Halo's to enter.
 
-    :raises HaloError: see ``allow_hosted`` and ``allow_self``
+    :raises Refused: see ``allow_hosted`` and ``allow_self``
     """
     if current is None or not rotation.required:
         return
     if current.get("hashostedintegrator") and not params["allow_hosted"]:
-        raise HaloError(
+        raise Refused(
             "it is hosted by Halo; a new secret disconnects it until Halo's support has entered it.",
             hint="Agree on a time with them and set allow_hosted: true.",
         )
-    guard_self(client, params, current.get("client_id_halointegrator"), change, rotation)
+    client_id, agent_id = current.get("client_id_halointegrator"), current.get("loginas_halointegrator")
+    guard_self(client, params, client_id, agent_id, change, rotation)
 
 
 INTEGRATOR = Resource(
@@ -39,7 +40,7 @@ INTEGRATOR = Resource(
     path="/Control",
     singleton=True,
     fields=(OneRef("login_agent", "loginas_halointegrator", {"type": "str"}, target=AGENTS),),
-    shown={
+    computed={
         "client_id": lambda raw: raw.get("client_id_halointegrator") or None,
         "hosted": lambda raw: bool(raw.get("hashostedintegrator")),
     },

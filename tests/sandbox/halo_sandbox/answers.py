@@ -35,6 +35,7 @@ class Refused(Exception):
     def __init__(self, status: int, body: Any = None) -> None:
         super().__init__(f"HTTP {status}")
         self.answer = empty(status) if body is None else as_json(status, body)
+        self.text: str | None = None
 
 
 def as_json(status: int, value: Any, headers: dict[str, str] | None = None) -> Answer:
@@ -58,8 +59,10 @@ def oauth_error(status: int, error: str, description: str) -> Answer:
 
 
 def message(text: str) -> Refused:
-    """A business rule was broken: 400 with Halo's short form."""
-    return Refused(400, {"Message": text})
+    """A business rule was broken: 400 with Halo's short form; ``text`` alone is the other one that it uses."""
+    refused = Refused(400, {"Message": text})
+    refused.text = text
+    return refused
 
 
 def exception(text: str) -> Refused:

@@ -78,6 +78,8 @@ def answer(tenant: Tenant, parts: list[str], request: Request, base: str) -> Ans
         if parts[0] in _KINDS and len(parts) <= 2:
             return _objects(tenant, _KINDS[parts[0]], parts[1] if len(parts) == 2 else None, request)
     except Refused as refused:
+        if refused.text is not None and tenant.settings["refusal_shape"] == "string":
+            return as_json(400, refused.text)
         return refused.answer
     return page(404)
 

@@ -9,6 +9,7 @@ Property names are case-insensitive on input, as with Halo; what a table does no
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Any
 
 from .answers import Refused
@@ -91,6 +92,11 @@ def _trimmed(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _trimmed(item) for name, item in value.items()}
     return value
+
+
+def fold(name: str) -> str:
+    """The form in which the database compares names: no surrounding blanks, no letter case, one form of accents."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).strip().casefold())
 
 
 def fits(value: Any, kind: str) -> bool:

@@ -36,6 +36,8 @@ _AGENTS: tuple[tuple[int, str, str | None, str | None, tuple[int, ...], dict[str
     (6, "Old Hand", "old.hand@{tenant}.example.com", "Standard User", (4,), {"team": "Facilities", "isdisabled": True}),
     (7, "api-automation", "api-automation@{tenant}.example.com", "Administrator", (), {"isapiagent": True}),
 )
+# what the web application sets for a new member of a team
+_MEMBER = {"in_section": True, "unassigned_access": True, "otheragent_access": True, "is_manager": False}
 ADMIN = 3
 AUTOMATION = 7
 
@@ -130,7 +132,7 @@ class Seed:
             members = []
             for team in teams:
                 membership += 1
-                members.append({"id": membership, "team_id": team})
+                members.append({"id": membership, "team_id": team, **_MEMBER})
             rows.append(
                 (
                     "agent",

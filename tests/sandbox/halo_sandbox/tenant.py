@@ -18,6 +18,8 @@ from .store import Store
 
 Row = dict[str, Any]
 LONGEST_NAME = 255
+# what a member of a team may do, besides the kinds of work
+SWITCHES = ("in_section", "unassigned_access", "otheragent_access", "is_manager")
 CLIENT_CREDENTIALS = "client_credentials"
 
 
@@ -160,6 +162,7 @@ class Tenant:
             "initials": (first[:1] + last[:1]).upper(),
             "colour": "#2bd3c6",
             **shown,
+            "isapiagent": shown["isapiagent"] or (None if self.settings["null_isapiagent"] else False),
             "role_list": ", ".join(role["name"] for role in roles),
             "workday_name": workday and workday["name"],
             "is_agent": True,
@@ -319,12 +322,14 @@ class Tenant:
             return
         if not title:
             raise Refused(400, {f"[{index}].{kind.title}": [f"The {kind.title} field is required."]})
+        if self.settings["longest_name"] and not direct:
+            title = given[kind.title] = title[: self.settings["longest_name"]].strip()
         if len(title) > LONGEST_NAME:
             raise exception("String or binary data would be truncated. The statement has been terminated.")
         if self.settings["unique_names"] and not direct:
-            wanted = title.casefold()
+            wanted = fields.fold(title)
             for number, row in self.rows(kind.name).items():
-                if row[kind.title].casefold() == wanted and number != (stored or {}).get("id"):
+                if fields.fold(row[kind.title]) == wanted and number != (stored or {}).get("id"):
                     raise message(f"The {kind.name} {title} already exists.")
 
     def _save_role(self, row: Row, given: Row, new: bool, direct: bool) -> Row:
@@ -363,7 +368,7 @@ class Tenant:
     def _team(self, number: Any = None, name: Any = None) -> Row:
         # Of several teams with the name the oldest is taken, without a word.
         for row in self.rows("team").values():
-            if row["id"] == number if number else row["name"].casefold() == str(name or "").casefold():
+            if row["id"] == number if number else fields.fold(row["name"]) == fields.fold(str(name or "")):
                 return row
         raise message(f"The team {number or name or '(none)'} does not exist.")
 
@@ -373,7 +378,9 @@ class Tenant:
             team = self._team(item.get("team_id"), item.get("team_name"))
             wanted[team["id"]] = {
                 "team_id": team["id"],
-                **{name: item[name] for name in ("is_manager", "fortickets", "foropps", "forprojects") if name in item},
+                **{name: item[name] for name in ("fortickets", "foropps", "forprojects") if name in item},
+                # whether Halo takes a missing switch for off is not known: the worse case is assumed
+                **{name: bool(item.get(name)) for name in SWITCHES},
             }
         return wanted.values()
 
