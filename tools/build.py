@@ -18,8 +18,10 @@ DIST = tree.ROOT / "dist"
 # What may be at the top of the archive. What is for developers alone stays out: see build_ignore in galaxy.yml.
 WANTED = {
     *("CHANGELOG.rst", "CONTRIBUTING.md", "FILES.json", "LICENSE", "MANIFEST.json", "README.md", "requirements.txt"),
-    *("changelogs", "docs", "examples", "meta", "playbooks", "plugins", "roles"),
+    *("changelogs", "docs", "examples", "meta", "playbooks", "plugins", "roles", "tests"),
 }
+# What may be below tests: ansible-test reads there which Pythons the modules are for.
+TESTS = {"tests", "tests/config.yml"}
 
 
 def version() -> str:
@@ -36,10 +38,11 @@ def build() -> Path:
     archive = DIST / f"haloops-halo-{version()}.tar.gz"
     with tarfile.open(archive) as file:
         names = file.getnames()
-    if surplus := sorted({name.split("/")[0] for name in names} - WANTED):
+    found = {name.split("/")[0] for name in names} | {name for name in names if name.startswith("tests/")}
+    if surplus := sorted(found - WANTED - TESTS):
         sys.exit(f"{archive.name} holds {', '.join(surplus)}, which is not WANTED; ignore it in galaxy.yml")
-    if "plugins/modules" not in names:
-        sys.exit(f"{archive.name} has no modules")
+    if missing := {"plugins/modules", *TESTS} - set(names):
+        sys.exit(f"{archive.name} lacks {', '.join(sorted(missing))}")
     return archive
 
 

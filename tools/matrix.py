@@ -16,7 +16,7 @@ import sys
 import time
 
 import tree
-from pairs import BUILD, PAIRS, ROOT, NotHere, arguments, environment, first_python
+from pairs import BUILD, FEW, PAIRS, ROOT, NotHere, arguments, environment, first_python
 
 
 def run(core: str, python: str, pytest_args: list[str]) -> tuple[str, str]:
@@ -53,14 +53,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, epilog="What follows -- is given to pytest.")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--pair", action="append", choices=every, help="may be repeated")
-    which.add_argument("--quick", action="store_true", help="one Python for each ansible-core, less what make test did")
+    quick = f"ansible-core {', '.join(FEW)}, on one Python each, less what make test did"
+    which.add_argument("--quick", action="store_true", help=quick)
     own, others = arguments()
     args = parser.parse_args(own)
 
     chosen = args.pair or every
     if args.quick:
         try:
-            chosen = [f"{core}/{first_python(core)}" for core in PAIRS]
+            chosen = [f"{core}/{first_python(core)}" for core in FEW]
         except NotHere as error:
             print(error, file=sys.stderr)
             return 1

@@ -21,9 +21,17 @@ BUILD = ROOT / ".build"
 # The Pythons of a version of ansible-core, the one that it is tried on first in front.
 PAIRS = {
     "2.16": ("3.11", "3.12"),
+    "2.17": ("3.12",),
+    "2.18": ("3.11",),
     "2.19": ("3.12", "3.11", "3.13"),
-    "2.21": ("3.13", "3.12"),
+    "2.20": ("3.13",),
+    "2.21": ("3.13", "3.12", "3.14"),
+    "2.22": ("3.13", "3.14"),
 }
+# Those that every change is tried on: the ends, what most people have, and the first with the new templating.
+FEW = ("2.16", "2.19", "2.21", "2.22")
+# Of what is not released yet: the pre-release that may be installed. Only a specifier that names one lets it in.
+PRE_RELEASES = {"2.22": "rc1"}
 
 
 class NotHere(Exception):
@@ -94,7 +102,7 @@ def _install(core: str, path: str, folder: Path) -> None:
         str(ROOT / "tools/venv.sh"),
         str(folder),
         path,
-        f"ansible-core~={core}.0",
+        f"ansible-core~={core}.0{PRE_RELEASES.get(core, '')}",
         "--requirement=requirements/test.txt",
     ]
     subprocess.run(command, check=True, cwd=ROOT, env=env)

@@ -6,7 +6,8 @@
 
 What AnsibleModule does for a module is done here: validation of the arguments, the task's environment, check mode,
 ``invocation``, masking of secret values. A task that cannot run here is sent out as the ordinary module, with the same
-result. Either way a result that carries a client secret is censored.
+result. Either way the connection may come from the host's variables, an option that is wrong is named with its place,
+and a result that carries a client secret is censored.
 """
 
 from __future__ import annotations
@@ -14,21 +15,21 @@ from __future__ import annotations
 import contextlib
 import os
 import typing as t
+from collections.abc import Mapping
 
-from ansible import constants as C
-from ansible.errors import AnsibleError
-from ansible.module_utils.common.arg_spec import ModuleArgumentSpecValidator
-from ansible.module_utils.common.parameters import remove_values
-from ansible.module_utils.errors import UnsupportedError
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
-from ..module_utils.auth import SharedTokens
+from ..module_utils.auth import TokenCache
 from ..module_utils.errors import HaloError
 from ..module_utils.http import REQUESTS_ERROR
 from ..module_utils.module import internal_error
+from ..module_utils.options import complaints
 from ..module_utils.run import Operation, execute
-from ..module_utils.spec import Spec
+from ..module_utils.spec import CONNECTION, Spec
+from .compat import masked, register_secrets, run_folder, shows_invocation
+from .connection import connection_arguments
 
 Result = dict[str, t.Any]
 
@@ -40,11 +41,11 @@ class HaloAction(ActionBase):
 
     _supports_check_mode = True
     _supports_async = True
-    _supports_diff = True
 
     def run(self, tmp: t.Any = None, task_vars: t.Any = None) -> Result:
         task_vars = task_vars or {}
         result: Result = super().run(tmp, task_vars)
+        self._task.args = self._with_connection(task_vars)
         if self._task.async_val and self.operation.may_return_secret(self._converted()):
             return {
                 "failed": True,
@@ -53,16 +54,24 @@ class HaloAction(ActionBase):
             }
         if self._runs_here(task_vars):
             result.update(self._run_here())
-            if not _shows_invocation(task_vars):
+            if not shows_invocation(task_vars):
                 result.pop("invocation", None)
         else:
-            result.update(self._run_module(task_vars))
+            result.update(self._misused(self.operation.spec) or self._run_module(task_vars))
         if result.get("client_secret"):
             self._censor(result)
         return result
 
+    def _with_connection(self, task_vars: Result) -> Result:
+        """The task's arguments, with the connection options that it does not set as the host's variables have them."""
+        others = {name: value for name, value in self._task.args.items() if name not in CONNECTION}
+        return {**others, **connection_arguments(self._task.args, task_vars, self._templar.template)}
+
     def _censor(self, result: Result) -> None:
         """Hide the result from every output; a registered variable still holds it."""
+        if secret := result.get("client_secret"):
+            # from core 2.22 on this also hides it where a later task shows it
+            register_secrets([str(secret)])
         result["_ansible_no_log"] = True
         # before core 2.19 the result of a whole loop asks the task alone
         self._task.no_log = True
@@ -70,8 +79,8 @@ class HaloAction(ActionBase):
     def _runs_here(self, task_vars: Result) -> bool:
         if REQUESTS_ERROR or self._task.async_val or self._connection.become:
             return False
-        wanted = task_vars.get("halo_in_process", os.environ.get("HALO_IN_PROCESS") or True)
-        if not boolean(self._templar.template(wanted), strict=False):
+        setting = task_vars.get("halo_in_process", os.environ.get("HALO_IN_PROCESS") or True)
+        if not boolean(self._templar.template(setting), strict=False):
             return False
         return bool(self._connection.transport == "local")
 
@@ -86,35 +95,37 @@ class HaloAction(ActionBase):
         """The arguments with their defaults and in their types, as far as they are valid."""
         return self._validator(self.operation.spec).validate(plain(self._task.args)).validated_parameters
 
-    def _validator(self, spec: Spec) -> ModuleArgumentSpecValidator:
-        return ModuleArgumentSpecValidator(spec.with_connection(), **spec.constraints)
+    def _validator(self, spec: Spec) -> ArgumentSpecValidator:
+        return ArgumentSpecValidator(spec.with_connection(), **spec.constraints)
+
+    def _misused(self, spec: Spec) -> Result:
+        """The result of a task whose options are wrong, in words that name the place; empty if they are right."""
+        found = complaints(spec.with_connection(), plain(self._task.args))
+        if not found:
+            return {}
+        sentences = " ".join(text if text.endswith("?") else f"{text}." for text in found)
+        return {"failed": True, "msg": f"{self._task.resolved_action or self._task.action}: {sentences}"}
 
     def _run_here(self) -> Result:
         with self._environment():
             return self._validated(self.operation.spec, self._execute)
 
     def _validated(self, spec: Spec, run: t.Callable[[Result], Result]) -> Result:
-        """Check the task's arguments as a module would, call ``run`` with them, and mask secrets in what it returns.
-
-        What stands under ``entry`` is a secret by itself: it is not masked, and the whole result is censored.
-        """
+        """Check the task's arguments as a module would, call ``run`` with them, and mask secrets in what it returns."""
+        if refused := self._misused(spec):
+            return refused
         checked = self._validator(spec).validate(plain(self._task.args))
         params = checked.validated_parameters
         if checked.error_messages:
-            error = checked.errors[0]
-            text = str(error.msg)
-            if isinstance(error, UnsupportedError):
-                text = f"Unsupported parameters for ({self._task.action}) module: {text}"
-            result: Result = {"failed": True, "msg": text}
+            result: Result = {"failed": True, "msg": str(checked.error_messages[0])}
         else:
             result = run(params)
         result["invocation"] = {"module_args": params}
-        kept = {name: result.pop(name) for name in ("entry",) if name in result}
-        return {**remove_values(result, checked._no_log_values), **kept}
+        return masked(result, checked)
 
     def _execute(self, params: Result) -> Result:
         try:
-            tokens = SharedTokens(run_folder())
+            tokens = TokenCache(run_folder())
             return execute(self.operation, params, check_mode=bool(self._task.check_mode), tokens=tokens)
         except HaloError as error:
             return {"failed": True, "msg": str(error), "error": error.failure()}
@@ -124,13 +135,13 @@ class HaloAction(ActionBase):
     @contextlib.contextmanager
     def _environment(self) -> t.Iterator[None]:
         """The task's ``environment:`` for the time of the call; this worker serves no other task meanwhile."""
-        wanted: Result = {}
-        self._compute_environment_string(wanted)
-        if not wanted:
+        environment: Result = {}
+        self._compute_environment_string(environment)
+        if not environment:
             yield
             return
         before = dict(os.environ)
-        os.environ.update({str(name): str(value) for name, value in wanted.items()})
+        os.environ.update({str(name): str(value) for name, value in environment.items()})
         try:
             yield
         finally:
@@ -138,24 +149,11 @@ class HaloAction(ActionBase):
             os.environ.update(before)
 
 
-def _shows_invocation(task_vars: Result) -> bool:
-    """Whether the result of a module would hold its arguments: always, before core 2.20 made it a setting."""
-    try:
-        return bool(C.config.get_config_value("INJECT_INVOCATION", variables=task_vars))
-    except AnsibleError:
-        return True
-
-
-def run_folder() -> str:
-    """The run's own temporary folder, which Ansible removes. Asking the configuration for it would make another one."""
-    return str(C.DEFAULT_LOCAL_TMP)  # type: ignore[attr-defined]
-
-
 def plain(value: t.Any) -> t.Any:
     """Templated values as the plain types that a module would get from JSON; vaulted strings are decrypted."""
     if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, t.Mapping):
+    if isinstance(value, Mapping):
         return {plain(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set)):
         return [plain(item) for item in value]
