@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-name: client_secret
+name: new_client_secret
 short_description: Make a new client secret for a Halo application
 version_added: 0.9.0
 author: Halo Ops contributors (@haloops)
@@ -20,7 +20,7 @@ seealso:
 EXAMPLES = r"""
 - name: Make a secret and keep it
   ansible.builtin.copy:
-    content: "{{ lookup('haloops.halo.client_secret') }}"
+    content: "{{ lookup('haloops.halo.new_client_secret') }}"
     dest: "{{ playbook_dir }}/reporting.secret"
     mode: "0600"
   no_log: true
@@ -36,11 +36,11 @@ _raw:
 from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
 
-from ..module_utils.rotation import new_secret
+from ..module_utils.secret import new_secret
 
 
 class LookupModule(LookupBase):
     def run(self, terms: list[str], variables: object = None, **kwargs: object) -> list[str]:
         if terms or kwargs:
-            raise AnsibleError("The lookup haloops.halo.client_secret takes no terms and no options.")
+            raise AnsibleError("The lookup haloops.halo.new_client_secret takes no terms and no options.")
         return [new_secret()]
