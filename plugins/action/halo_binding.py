@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ..plugin_utils.store_action import BindingAction
+from ..plugin_utils.binding_action import BindingAction
 
 
 class ActionModule(BindingAction):

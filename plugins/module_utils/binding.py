@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Bindings: an API-only agent, an application or the Halo Integrator that logs in as it, and the stored secret.
+"""One tenant's bindings: look at all of them, decide, carry out.
 
-All bindings of a tenant are looked at before the first is changed. What needs no new secret is converged here; what
-needs one is returned as a list of what is to be done, since a new secret goes to the store before it goes to Halo.
+A binding is an API-only agent, an application or the Halo Integrator that logs in as it, and the stored secret. What
+can be known to be wrong is found before anything is written; after that each binding's failure is its own.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ import datetime
 import typing as t
 
 from .client import Client
-from .errors import HaloError, LoginError
-from .lifecycle import LABEL_KEYS, LABELS, Decision, Entry, Facts, decide, entry, expired
+from .errors import HaloError, LoginError, Refused, one_line, redact
+from .lifecycle import ADOPT, Entry, Label, due_at, is_empty
+from .lifecycle import dismantle as without_application
 from .resources.agent import AGENT
 from .resources.application import APPLICATION, METHODS
 from .resources.integrator import INTEGRATOR
-from .rotation import Rotation
-from .run import Context, Operation, Params, Planned, Result, apply, plan_resource, try_login
+from .rotation import Clock, Ledger, Outcome, Proof, Seen, Store, Wish, Work, alone
+from .run import Params, Planned, Result, apply, naming, plan_resource, rebind, retire, try_login
+from .schedule import DEFAULT_JITTER, MOST_JITTER, Age, Window, age_key, window
+from .secret import Rotation
 from .spec import Option, Ref, Resource, Spec, fold
-
-# what the role's tasks need of a binding as the user wrote it
-PASSED_ON = ("previous_agent", "on_rotated", "allow_self", "allow_system", "allow_hosted")
 
 # stands for the id of an agent that the run is yet to make
 NEW = "new"
@@ -53,371 +53,685 @@ BINDING: Option = {
     "previous_agent": {"type": "str", "choices": ["keep", "disable", "delete"], "default": "keep"},
     "max_age_days": {"type": "int"},
     "on_rotated": {"type": "path"},
+    "adopt": {"type": "str", "choices": list(ADOPT), "default": "false"},
+    "adopt_secret": {"type": "str", "no_log": True},
     "allow_self": {"type": "bool", "default": False},
     "allow_system": {"type": "bool", "default": False},
     "allow_hosted": {"type": "bool", "default": False},
 }
 
-LABEL: Option = {name: {"type": "str", **({"no_log": True} if name == "client_secret" else {})} for name in LABEL_KEYS}
-ENTRY: Option = {
-    **{name: {"type": "dict", "options": LABEL, "no_log": False} for name in LABELS},
-    "owed": {"type": "dict", "options": {"deliver": {"type": "bool"}, "retire": {"type": "str"}}},
-    "origin": {"type": "str"},
-}
+BINDINGS = Spec(
+    {
+        "bindings": {"type": "list", "elements": "dict", "options": BINDING},
+        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        "acknowledge": {
+            "type": "dict",
+            "options": {"name": {"type": "str", "required": True}, "made_at": {"type": "str", "required": True}},
+        },
+        "store": {"type": "str"},
+        "store_dir": {"type": "path"},
+        "store_options": {"type": "dict", "no_log": False},
+        "store_key": {"type": "str", "no_log": False},
+        "rotate": {"type": "bool", "default": False},
+        "verify": {"type": "bool", "default": True},
+        "jitter": {"type": "float", "default": DEFAULT_JITTER},
+        "window": {
+            "type": "dict",
+            "default": {},
+            "options": {
+                "days": {"type": "list", "elements": "str"},
+                "from": {"type": "raw"},
+                "to": {"type": "raw"},
+                "timezone": {"type": "str"},
+            },
+        },
+        "defer_failure": {"type": "bool", "default": False},
+        "decommission_agent": {"type": "str", "choices": ["keep", "disable", "delete"], "default": "disable"},
+        "decommission_adopted": {"type": "bool", "default": False},
+    },
+    {"required_one_of": [["bindings", "acknowledge"]], "mutually_exclusive": [["bindings", "acknowledge"]]},
+)
 
 
-def bindings() -> Operation:
-    """The operation behind ``halo_binding``."""
-    return Operation(
-        Spec(
-            {
-                "bindings": {"type": "list", "elements": "dict", "required": True, "options": BINDING},
-                "stored": {
-                    "type": "list",
-                    "elements": "dict",
-                    "no_log": False,
-                    "options": {"name": {"type": "str", "required": True}, **ENTRY},
-                },
-                "store": {"type": "str"},
-                "store_dir": {"type": "path"},
-                "rotate": {"type": "bool", "default": False},
-                "verify": {"type": "bool", "default": True},
-            }
-        ),
-        converge,
-    )
+@dataclasses.dataclass(frozen=True)
+class Tenant:
+    """Everything that a run over one tenant works with.
+
+    :param timeout: seconds after which a request is over
+    :param window: when what is due by age alone may be done; None for any time
+    """
+
+    client: Client
+    store: Store
+    clock: Clock
+    timeout: float
+    check_mode: bool = False
+    window: Window | None = None
 
 
-@dataclasses.dataclass
-class Binding:
-    """One binding on its way through a run."""
+def converge(tenant: Tenant, params: Params) -> Result:
+    """Converge all bindings of one tenant, secrets included.
 
-    wanted: Params
-    stored: Entry
+    :param params: the options of ``halo_binding``, validated
+    :returns: ``{changed, diff, instance, check_mode, bindings: {name: result}, pending_actions: [...]}``, with
+        ``failed`` and ``msg`` where a binding failed; no secret in it
+    :raises HaloError: something is wrong with the tenant or with the bindings together; nothing was changed
+    """
+    specs = _checked(params["bindings"])
+    tenant = dataclasses.replace(tenant, window=_when(params))
+    client = tenant.client
+    client.secrets += [str(spec["adopt_secret"]) for spec in specs if spec["adopt_secret"]]
+    result: Result = {
+        "changed": False,
+        "instance": client.instance,
+        "check_mode": tenant.check_mode,
+        "bindings": {},
+        "pending_actions": [],
+        "diff": {"before": {}, "after": {}},
+    }
+    names = [str(spec["name"]) for spec in specs]
+    with alone(
+        tenant.store, names, timeout=tenant.timeout, clock=tenant.clock, check_mode=tenant.check_mode
+    ) as ledgers:
+        login = _log_in(client, specs, ledgers)
+        bindings = [_Binding(tenant, spec, ledgers[str(spec["name"])], params) for spec in specs]
+        for binding in bindings:
+            binding.attempt(binding.consider)
+        written: set[str] = set()
+        for binding in bindings:
+            if fold(binding.spec["agent"]["name"]) in written:
+                # an earlier binding of this run has made or changed the same agent
+                binding.attempt(binding.consider)
+            binding.attempt(binding.carry_out)
+            if binding.writes_agent:
+                written.add(fold(binding.spec["agent"]["name"]))
+            binding.conclude(result)
+    rotated = [binding.name for binding in bindings if binding.own and binding.outcome.rotated and not binding.error]
+    if own := login or (rotated and not tenant.check_mode and rotated[0]):
+        result["pending_actions"].insert(0, {"action": "own_login", "name": own})
+    errors = [binding.error for binding in bindings if binding.error]
+    return _failed(result, errors, of=len(bindings), defer=params["defer_failure"])
+
+
+def _failed(result: Result, errors: list[HaloError], *, of: int, defer: bool = False) -> Result:
+    """The result with what failed; not as a failure where actions are pending and their caller fails after them."""
+    if errors:
+        texts = [f"{name}: {row['error']}" for name, row in result["bindings"].items() if row["error"]]
+        result["failed"] = not (defer and result["pending_actions"])
+        result["msg"] = str(errors[0]) if of == 1 else f"{len(texts)} of {of} bindings failed: " + " / ".join(texts)
+        result["error"] = errors[0].failure()
+    return result
+
+
+def _checked(bindings: t.Sequence[Params]) -> list[Params]:
+    """The bindings in the order of the work, the run's own login last.
+
+    :raises HaloError: two of them contradict each other, or one cannot be right whatever Halo says
+    """
+    specs = sorted(bindings, key=lambda one: bool(one["allow_self"]))
+    seen: dict[str, Params] = {}
+    agents: dict[str, Params] = {}
+    for spec in specs:
+        name = fold(spec["name"])
+        if name in seen:
+            raise HaloError(f"two bindings are called '{name}'.", hint="The name is the key in the store.")
+        seen[name] = spec
+        agent = spec["agent"]
+        other = agents.setdefault(fold(agent["name"]), spec)
+        differ = sorted(key for key in agent if key != "name" and _contradict(agent[key], other["agent"][key]))
+        if differ:
+            raise HaloError(
+                f"the bindings '{other['name']}' and '{spec['name']}' give the agent '{agent['name']}' different "
+                f"settings ({', '.join(differ)}), so that each run would change it.",
+                hint="Give both the same, or each an agent of its own.",
+            )
+        if spec["kind"] == "integrator" and spec["application"]:
+            raise HaloError(
+                "the Halo Integrator has no options of an application.",
+                subject=f"binding '{spec['name']}'",
+                hint="Leave application out.",
+            )
+    return specs
+
+
+def _contradict(one: t.Any, other: t.Any) -> bool:
+    """Whether two values of an option cannot both be; what is not set leaves the other alone, and lists are sets."""
+    if one is None or other is None:
+        return False
+    if isinstance(one, list):
+        return {fold(str(item)) for item in one} != {fold(str(item)) for item in other}
+    return bool(one != other)
+
+
+def _when(params: Params) -> Window | None:
+    """The window in which what is due by age may be done.
+
+    :raises HaloError: jitter or window are wrong
+    """
+    if not 0 <= params["jitter"] <= MOST_JITTER:
+        raise HaloError(f"jitter must be 0 to {MOST_JITTER:g} (per cent of max_age_days), not {params['jitter']:g}.")
+    return window(params["window"])
+
+
+def _log_in(
+    client: Client, specs: list[Params], ledgers: t.Mapping[str, Ledger | HaloError]
+) -> str | None:
+    """Log in; where a binding is the run's own application, its stored secrets count when the given one does not.
+
+    :returns: the name of the binding whose stored secret was used, None for the given one
+    """
+    own = fold(client.login.connection.client_id)
+    try:
+        client.login.token()
+        return None
+    except LoginError as refused:
+        if refused.code != "invalid_client" or not own:
+            raise
+        for spec in specs if own else []:
+            ledger = ledgers[str(spec["name"])]
+            if not spec["allow_self"] or not isinstance(ledger, Ledger):
+                continue
+            for label in ("current", "pending"):
+                stored = ledger.entry[label]
+                if stored and fold(stored["client_id"]) == own:
+                    client.login.use(stored["client_secret"])
+                    try:
+                        client.login.token()
+                        return str(spec["name"])
+                    except LoginError:
+                        continue
+        raise
+
+
+class _Binding:
+    """One binding on its way through a run: its wish, its Halo, its failure."""
+
+    def __init__(self, tenant: Tenant, spec: Params, ledger: Ledger | HaloError, params: Params) -> None:
+        self.tenant = tenant
+        self.spec = spec
+        self.name = str(spec["name"])
+        self.error: HaloError | None = None
+        self.outcome = Outcome()
+        self.halo = _InHalo(tenant, spec, ledger.entry if isinstance(ledger, Ledger) else {})
+        self.work: Work | None = None
+        self.warnings: list[str] = []
+        self.age = Age(
+            spec["max_age_days"],
+            float(params["jitter"]),
+            tenant.window,
+            key=age_key(tenant.client.instance, tenant.client.login.connection.tenant, self.name),
+        )
+        wish = Wish(
+            self.name,
+            previous_agent=spec["previous_agent"],
+            age=self.age,
+            deliver=bool(spec["on_rotated"]),
+            requested=params["rotate"],
+            verify=params["verify"],
+            adopt=spec["adopt"],
+            adopt_secret=spec["adopt_secret"],
+        )
+        if isinstance(ledger, Ledger):
+            self.work = Work(ledger, self.halo, wish, tenant.clock)
+        else:
+            self.error = ledger
+            ledger.about(subject=f"binding '{self.name}'")
+
+    def attempt(self, step: t.Callable[[], None]) -> None:
+        """Take a step unless an earlier one failed; what fails is this binding's error, and what warns its warning."""
+        if self.error:
+            return
+        client = self.tenant.client
+        before = len(client.warnings)
+        try:
+            with naming(f"binding '{self.name}'"):
+                step()
+        except HaloError as error:
+            self.error = error.about(instance=client.instance)
+        self.warnings += client.warnings[before:]
+        del client.warnings[before:]
+
+    def consider(self) -> None:
+        # a second look repeats what the first one warned of
+        self.warnings.clear()
+        if self.work:
+            self.work.consider()
+
+    def carry_out(self) -> None:
+        if not self.work:
+            return
+        self.outcome = self.work.outcome
+        self.work.carry_out(check_mode=self.tenant.check_mode)
+        self.warnings += self.outcome.warnings
+        if self.outcome.errors:
+            raise self.outcome.errors[0]
+
+    @property
+    def writes_agent(self) -> bool:
+        return self.halo.looked and self.halo.agent.change.changed and not self.tenant.check_mode
+
+    @property
+    def own(self) -> bool:
+        """Whether the run itself logs in with this binding's application."""
+        return self.halo.looked and self.halo.is_own()
+
+    def conclude(self, result: Result) -> None:
+        """Add this binding to the result of the run."""
+        halo, outcome = self.halo, self.outcome
+        stored = self.work.ledger.entry if self.work else {}
+        label = stored.get("current") or stored.get("pending") or {}
+        planned = halo.changes() if halo.looked else []
+        drift = [sentence for change in planned for sentence in change] if halo.looked else []
+        changed = outcome.changed or (halo.looked and halo.changed)
+        handover = halo.handover(label.get("client_id")) if halo.looked and halo.hosted and outcome.rotated else None
+        due = due_at(stored.get("current"), self.age)
+        agent = halo.agent.change.after or {} if halo.looked else {}
+        login = halo.login.change.after or {} if halo.looked else {}
+        result["bindings"][self.name] = {
+            "kind": self.spec["kind"],
+            "agent_id": halo.agent_id if halo.looked else label.get("agent_id"),
+            "agent_name": agent.get("name") or self.spec["agent"]["name"],
+            "application_id": label.get("application_id") or login.get("id"),
+            "client_id": label.get("client_id") or login.get("client_id"),
+            "hosted": halo.looked and halo.hosted,
+            "changed": changed,
+            "rotated": outcome.rotated,
+            "reason": outcome.reason,
+            "verified": outcome.verified,
+            "made_at": (stored.get("current") or {}).get("made_at"),
+            "due_at": due.isoformat(timespec="seconds") if due else None,
+            "drift": drift,
+            "previous_agent_id": halo.login.rotation.previous_agent_id if halo.looked else None,
+            "previous_agent": outcome.previous_agent,
+            "warnings": list(dict.fromkeys(self.warnings)),
+            "error": str(self.error) if self.error else None,
+            "handover": handover,
+        }
+        self.tenant.client.warnings += [f"binding '{self.name}': {text}" for text in dict.fromkeys(self.warnings)]
+        if changed:
+            result["changed"] = True
+            for when in ("before", "after"):
+                result["diff"][when][self.name] = halo.view(when, outcome)
+        if self.tenant.check_mode or (self.error and stored.get("pending")):
+            # a secret that is about to be replaced would be delivered in vain
+            return
+        made_at = (stored.get("outstanding") or {}).get("deliver")
+        if made_at and self.spec["on_rotated"]:
+            result["pending_actions"].append(
+                {
+                    "action": "deliver",
+                    "name": self.name,
+                    "kind": self.spec["kind"],
+                    "made_at": made_at,
+                    "on_rotated": self.spec["on_rotated"],
+                }
+            )
+        if handover:
+            result["pending_actions"].append({"action": "handover", "name": self.name})
+
+
+class _InHalo:
+    """The port ``rotation.Halo`` for one binding, over Halo's API."""
+
     agent: Planned
     login: Planned
 
-    @property
-    def name(self) -> str:
-        return str(self.wanted["name"])
+    def __init__(self, tenant: Tenant, spec: Params, stored: Entry) -> None:
+        self._client = tenant.client
+        self._tenant = tenant
+        self._spec = spec
+        self._stored = stored
+        self.looked = False
+        self.agent_id: t.Any = None
+        self.changed = False
+
+    # What is there
+
+    def look(self) -> Seen:
+        """Read agent and application, and plan both. Halo's ``/Agent`` and ``/Application`` or ``/Control``."""
+        self.agent = self._plan_agent()
+        self.agent_id = (self.agent.current or {}).get("id")
+        name = str((self.agent.change.after or {}).get("name"))
+        self.login = self._plan_login(Ref(NEW if self.agent.current is None else self.agent_id, name))
+        self.looked = True
+        self._can_log_in()
+        login, rotation = self.login.change.after or {}, self.login.rotation
+        exists = self.login.current is not None
+        self.changed = self.agent.change.changed or self.login.change.changed
+        # check mode has not granted the new scopes
+        granted = (self.login.change.before if self._tenant.check_mode else None) or login
+        return Seen(
+            reason=rotation.reason,
+            exists=exists,
+            new_agent=self.agent.current is None,
+            agent_id=self.agent_id,
+            agent_name=name,
+            application_id=(self.login.current or {}).get("id"),
+            client_id=(self.login.change.before or {}).get("client_id"),
+            scope=" ".join(granted.get("scopes") or []),
+            previous_agent_id=rotation.previous_agent_id,
+            hosted=self.hosted and not self._spec["allow_hosted"],
+            untestable=any("enabled" in one.change.fields and one.current for one in (self.agent, self.login)),
+        )
+
+    def _plan_agent(self) -> Planned:
+        name = self._spec["agent"]["name"]
+        cached = self._cached("agent_id", lambda label: fold(label["agent_name"]) == fold(name))
+        params = {**self._spec["agent"], "state": "present", "agent_id": None, "cached_id": cached, "force": False}
+        return plan_resource(AGENT, self._client, params)
+
+    def _plan_login(self, agent: Ref) -> Planned:
+        common = {
+            "login_agent": None,
+            "login_agent_id": None,
+            "regenerate_secret": "on_agent_change",
+            "new_client_secret": None,
+            "defer_rotation": True,
+            "allow_self": self._spec["allow_self"],
+        }
+        if self._spec["kind"] == "integrator":
+            params = {**common, "allow_hosted": self._spec["allow_hosted"]}
+            return plan_resource(INTEGRATOR, self._client, params, {"login_agent": agent})
+        params = {
+            **{field.name: None for field in APPLICATION.fields},
+            **common,
+            "enabled": True,
+            "properties": None,
+            **(self._spec["application"] or {}),
+            "name": self._spec["name"],
+            "state": "present",
+            "cached_id": self._cached("application_id"),
+            "application_id": None,
+            "allow_system": self._spec["allow_system"],
+        }
+        return plan_resource(APPLICATION, self._client, params, {"login_agent": agent})
+
+    def _cached(self, key: str, which: t.Callable[[Label], bool] = lambda label: True) -> t.Any:
+        """An id that the store remembers, for where Halo's list does not show yet what was just written."""
+        found = (self._stored.get(label) for label in ("pending", "current"))
+        return next((label[key] for label in found if label and label.get(key) and which(label)), None)
+
+    def _can_log_in(self) -> None:
+        """Refuse what could never be proven: a secret that nobody can log in with, which each run would replace.
+
+        :raises HaloError: the agent or the application would be disabled, logs in without client credentials, or is to
+            be made without scopes
+        """
+        for planned in (self.agent, self.login):
+            view = planned.change.after or {}
+            subject = f"{planned.resource.noun} '{view.get('name') or self._spec['name']}'"
+            if view.get("enabled") is False:
+                raise HaloError(
+                    "it would be disabled, and what a binding names must be able to log in.",
+                    subject=subject,
+                    hint="Leave enabled out, or take it out of service with the playbook haloops.halo.decommission.",
+                )
+            method = view.get("authentication_method")
+            if method in METHODS and method != "client_credentials":
+                raise HaloError(
+                    f"its authentication_method is {method}, and a binding logs in with a client ID and secret.",
+                    subject=subject,
+                    hint="Set authentication_method: client_credentials, or use the module halo_application for it.",
+                )
+        application = self._spec["application"] or {}
+        makes = self.login.resource is APPLICATION and self.login.current is None
+        if (makes and not application.get("scopes")) or application.get("scopes") == []:
+            raise HaloError(
+                "application.scopes is missing: an application without scopes lets nobody in.",
+                hint="List what it may do, as in application: {scopes: [read:tickets]}.",
+            )
 
     @property
     def hosted(self) -> bool:
         return self.login.resource is INTEGRATOR and bool((self.login.current or {}).get("hashostedintegrator"))
 
-    @property
-    def wakes_up(self) -> bool:
-        """Whether the agent or the application is disabled and is to be enabled."""
-        return any("enabled" in planned.change.fields and planned.current for planned in (self.agent, self.login))
+    def is_own(self) -> bool:
+        """Whether the run itself logs in with this application."""
+        own = fold(self._client.login.connection.client_id)
+        return bool(own) and fold((self.login.change.before or {}).get("client_id")) == own
 
-    def facts(self, rotate: bool) -> Facts:
-        """What is known before any login was tried."""
-        pending, current = self.stored["pending"], self.stored["current"]
-        now = datetime.datetime.now(datetime.UTC)
-        return Facts(
-            halo=self.login.rotation.reason,
-            has_pending=bool(pending),
-            pending_reason=str((pending or {}).get("reason") or "none"),
-            has_current=bool(current),
-            requested=rotate,
-            expired=expired(current, self.wanted["max_age_days"], now),
-            hosted=self.hosted and not self.wanted["allow_hosted"] and not rotate,
+    # The port's other calls
+
+    def allow(self, reason: str) -> None:
+        """Call the guard for a rotation that Halo does not demand but the user or the store does."""
+        login = self.login
+        if login.resource.guard:
+            with naming(f"{login.resource.noun} '{self._spec['name']}'"):
+                rotation = Rotation(reason, performed=True)
+                login.resource.guard(self._client, login.params, login.current, login.change, rotation)
+
+    def prepare(self) -> t.Any:
+        """Write the agent, and the application where no new secret goes with it in the same request."""
+        if self.agent.change.changed:
+            done = apply(self._client, self.agent)[AGENT.key]
+            self.agent = _done(self.agent, done)
+            self.agent_id = done["id"]
+        if self.login.change.changed and not self.login.rotation.required:
+            self.login = _done(self.login, apply(self._client, self.login)[self.login.resource.key])
+        return self.agent_id
+
+    def set(self, label: Label, answered: t.Callable[[Label], None]) -> None:
+        """``POST /Application`` or ``POST /Control``: all that differs, the login agent and the secret together."""
+        agent = Ref(self.agent_id, str((self.agent.change.after or {}).get("name")))
+        final = rebind(self.login, agent, label["client_secret"], label["client_id"])
+
+        def note(saved: t.Mapping[str, t.Any], in_force: str) -> None:
+            api = final.resource.secret.client_id_api if final.resource.secret else ""
+            known = {"client_id": saved.get(api) or None, "client_secret": in_force}
+            if not final.resource.singleton:
+                known["application_id"] = saved.get("id")
+            answered(known)
+
+        view = apply(self._client, final, note)[final.resource.key]
+        bound = (view.get("login_agent") or {}).get("id")
+        if fold(bound) != fold(self.agent_id):
+            raise HaloError(
+                f"Halo took the new secret and did not keep the login agent: it is {bound} instead of {self.agent_id}.",
+                hint="Check in Halo whether the agent may be chosen there, and run again.",
+            )
+        answered({"application_id": view.get("id"), "client_id": view.get("client_id")})
+        own = self.is_own()
+        self.login = dataclasses.replace(self.login, change=dataclasses.replace(self.login.change, after=view))
+        if own:
+            self._client.login.use(label["client_secret"])
+
+    def test(self, label: Label, *, whom: bool) -> Proof:
+        """``POST /token`` with the secret, and ``GET /Agent/me`` where it is asked as whom."""
+        known_as = (self.login.change.before or {}).get("client_id") or label["client_id"]
+        if not known_as:
+            return Proof(False, reason="it has no client ID")
+        granted = label.get("scope") or self._client.login.connection.scope
+        view = self.login.change.before if self._tenant.check_mode else self.login.change.after
+        scope = " ".join((view or {}).get("scopes") or []) or granted
+        response, refusal = try_login(self._client.with_login(known_as, label["client_secret"], scope), whom=whom)
+        if refusal and refusal.code == "invalid_scope":
+            raise HaloError(
+                "its scopes cannot be had, so its secret cannot be proven.",
+                answer=refusal.answer,
+                hint="Check the scopes of the application.",
+            )
+        reason = one_line(redact(str(response["error"] or ""), [label["client_secret"]]))
+        return Proof(response["valid"], (response["agent"] or {}).get("id"), reason)
+
+    def retire(self, agent_id: t.Any) -> str:
+        """``POST`` or ``DELETE /Agent``, and a look whether it had effect."""
+        with naming(f"previous agent {agent_id}"):
+            return retire(self._client, agent_id, self._spec["previous_agent"])
+
+    # What is said of it
+
+    def changes(self) -> list[list[str]]:
+        """What drifted, in sentences: of the agent, and of what logs in as it."""
+        login = list(self.login.change.drift()) if self.login.current is not None else []
+        rotation = self.login.rotation
+        if rotation.reason == "created":
+            login = ["there is no such application"]
+        elif rotation.previous_agent_id is not None or rotation.reason == "agent_changed":
+            was = (self.login.change.before or {}).get("login_agent") or {}
+            name = was.get("name") or was.get("id") or "nobody"
+            login.append(f"login agent: {name} instead of {(self.agent.change.after or {}).get('name')}")
+        return [self.agent.change.drift(), login]
+
+    def handover(self, client_id: t.Any) -> str:
+        """What Halo's support has to be told of a hosted Integrator; it names the client ID, not the secret."""
+        agent = (self.agent.change.after or {}).get("name")
+        return (
+            f"Please reconnect the Halo Integrator that you host for {self._client.instance} (client ID {client_id}). "
+            f'It now logs in as the agent "{agent}", and its client secret has been re-generated. We will hand the new '
+            "secret over in the way that you prefer."
         )
 
+    def view(self, when: str, outcome: Outcome) -> Result:
+        """The part of the diff: agent and application ``before`` or ``after``."""
+        key = self.login.resource.key
+        view = {
+            "agent": getattr(self.agent.change, when) or {},
+            key: dict(getattr(self.login.change, when) or {}),
+        }
+        if when == "after" and outcome.rotated:
+            view[key]["client_secret"] = f"new ({outcome.reason})"
+            view[key]["login_agent"] = {name: view["agent"].get(name) for name in ("id", "name")}
+        return view
 
-def converge(context: Context) -> Result:
-    """Converge all bindings of one tenant as far as no new secret is needed.
 
-    :returns: ``{changed, diff, bindings: {name: result}, todo: [what is still to be done], ...}``; no secret in
-        it
-    :raises HaloError: something is wrong with a binding; if it could be known beforehand, no binding was changed
+def _done(planned: Planned, view: Result) -> Planned:
+    return dataclasses.replace(planned, change=dataclasses.replace(planned.change, after=view))
+
+
+# The way out
+
+
+@dataclasses.dataclass
+class _Leaving:
+    """A binding that is to be taken out of service, all guards passed and nothing written."""
+
+    name: str
+    ledger: Ledger
+    label: Label
+    application: Planned | None
+
+
+def decommission(tenant: Tenant, params: Params) -> Result:
+    """Take bindings out of service: delete the applications, retire the agents, keep the last secrets as previous.
+
+    :returns: as :func:`converge`
+    :raises HaloError: one of them must not be; nothing was changed
     """
-    client, params = context.client, context.params
-    wanted = sorted(params["bindings"], key=lambda one: bool(one["allow_self"]))
-    names = [fold(one["name"]) for one in wanted]
-    for name in names:
-        if names.count(name) > 1:
-            raise HaloError(f"two bindings are called '{name}'.", hint="The name is the key in the store.")
-    stored = {fold(one["name"]): entry(one) for one in params["stored"] or []}
-    login = _log_in(client, wanted, stored)
-    planned = [_plan(client, one, stored.get(fold(one["name"])) or entry(None)) for one in wanted]
-    for binding in planned:
-        _can_log_in(binding)
-        _forbid(client, binding, decide(binding.facts(params["rotate"]), params["verify"]))
-
     result: Result = {
         "changed": False,
-        "instance": client.instance,
-        "rehearsal": context.check_mode,
-        "login": login,
+        "instance": tenant.client.instance,
+        "check_mode": tenant.check_mode,
         "bindings": {},
-        "todo": [],
+        "pending_actions": [],
         "diff": {"before": {}, "after": {}},
     }
-    made: set[str] = set()
-    for binding in planned:
-        with _naming(binding):
-            if not context.check_mode:
-                binding = _write(client, binding, made)
-            _conclude(context, binding, result)
-    return result
-
-
-def _log_in(client: Client, wanted: list[Params], stored: dict[str, Entry]) -> dict[str, str] | None:
-    """Log in; where a binding is the run's own application, its stored secrets count when the given one does not.
-
-    :returns: the binding's name and the label of the secret that was used, None for the given one
-    """
-    own = fold(client.login.connection.client_id)
-    candidates = [
-        (one["name"], label, stored[fold(one["name"])][label])
-        for one in wanted
-        if one["allow_self"] and fold(one["name"]) in stored
-        for label in ("current", "pending")
-        if own and fold((stored[fold(one["name"])][label] or {}).get("client_id")) == own
-    ]
-    try:
-        client.login.token()
-    except LoginError as refused:
-        for name, label, secret in candidates if refused.code == "invalid_client" else []:
-            client.login.use(secret["client_secret"])
+    specs = _checked(params["bindings"])
+    names = [str(spec["name"]) for spec in specs]
+    errors: list[HaloError] = []
+    with alone(
+        tenant.store, names, timeout=tenant.timeout, clock=tenant.clock, check_mode=tenant.check_mode
+    ) as ledgers:
+        leaving = []
+        for spec in specs:
+            with naming(f"binding '{spec['name']}'"):
+                leaving.append(_leave(tenant, spec, ledgers[str(spec["name"])], params["decommission_adopted"]))
+        for one in leaving:
+            row: Result = {
+                "changed": False,
+                "application_id": one.label.get("application_id"),
+                "client_id": one.label.get("client_id"),
+                "agent_id": one.label.get("agent_id"),
+                "agent_name": one.label.get("agent_name"),
+                "previous_agent": None,
+                "warnings": [],
+                "error": None,
+            }
             try:
-                client.login.token()
-            except LoginError:
-                continue
-            return {"name": name, "label": label}
-        raise
-    return None
+                with naming(f"binding '{one.name}'"):
+                    _take_out(tenant, one, params["decommission_agent"], row)
+            except HaloError as error:
+                row["error"] = str(error.about(instance=tenant.client.instance))
+                errors.append(error)
+            result["bindings"][one.name] = row
+            if row["changed"]:
+                result["changed"] = True
+                before = one.application.change.before if one.application else None
+                result["diff"]["before"][one.name] = {"application": before}
+                result["diff"]["after"][one.name] = {"application": None}
+    return _failed(result, errors, of=len(leaving))
 
 
-class _naming:
-    """Errors of what happens inside name the binding."""
+def _leave(tenant: Tenant, spec: Params, ledger: Ledger | HaloError, adopted: bool) -> _Leaving:
+    """Look whether a binding may be taken out of service.
 
-    def __init__(self, binding: Binding) -> None:
-        self._subject = f"binding '{binding.name}'"
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: t.Any, error: t.Any, trace: t.Any) -> None:
-        if isinstance(error, HaloError):
-            error.about(subject=self._subject)
-
-
-def _plan(client: Client, wanted: Params, stored: Entry) -> Binding:
-    agent = _plan_agent(client, wanted, stored)
-    identity = (agent.current or {}).get("id", NEW)
-    login_agent = Ref(identity, (agent.change.after or {}).get("name"))
-    common = {
-        "login_agent": None,
-        "login_agent_id": None,
-        "regenerate_secret": "on_agent_change",
-        "new_client_secret": None,
-        "defer_rotation": True,
-        "allow_self": wanted["allow_self"],
-    }
-    if wanted["kind"] == "integrator":
-        params = {**common, "allow_hosted": wanted["allow_hosted"]}
-        return Binding(wanted, stored, agent, plan_resource(INTEGRATOR, client, params, {"login_agent": login_agent}))
-    application = wanted["application"] or {}
+    :raises HaloError: it may not
+    """
+    if isinstance(ledger, HaloError):
+        raise ledger
+    if spec["kind"] == "integrator":
+        raise HaloError("the Halo Integrator cannot be deleted.", hint="Let it log in as another agent instead.")
+    label = ledger.entry["current"] or ledger.entry["pending"] or {}
     params = {
         **{field.name: None for field in APPLICATION.fields},
-        **common,
-        "enabled": True,
-        "properties": None,
-        **application,
-        "name": wanted["name"],
-        "state": "present",
-        "known_id": _known(stored, "application_id"),
+        "name": spec["name"],
+        "state": "absent",
+        "cached_id": label.get("application_id"),
         "application_id": None,
-        "allow_system": wanted["allow_system"],
+        "properties": None,
+        "regenerate_secret": "never",
+        "defer_rotation": False,
+        "allow_self": spec["allow_self"],
+        "allow_system": spec["allow_system"],
     }
-    return Binding(wanted, stored, agent, plan_resource(APPLICATION, client, params, {"login_agent": login_agent}))
-
-
-def _plan_agent(client: Client, wanted: Params, stored: Entry) -> Planned:
-    name = wanted["agent"]["name"]
-    known = _known(stored, "agent_id", lambda label: fold(label["agent_name"]) == fold(name))
-    params = {**wanted["agent"], "state": "present", "agent_id": None, "known_id": known, "force": False}
-    return plan_resource(AGENT, client, params)
-
-
-def _known(stored: Entry, key: str, which: t.Callable[[Params], bool] = lambda label: True) -> t.Any:
-    """An id that the store remembers; it saves a search, and is checked against the name."""
-    found = (stored[label] for label in ("pending", "current") if stored[label])
-    return next((label[key] for label in found if label.get(key) and which(label)), None)
-
-
-def _can_log_in(binding: Binding) -> None:
-    """Refuse what could never be proven: a secret that nobody can log in with, which each run would replace.
-
-    :raises HaloError: the agent or the application is to be disabled, or logs in without client credentials
-    """
-    for planned in (binding.agent, binding.login):
-        shown = planned.change.after or {}
-        subject = f"{planned.resource.noun} '{shown.get('name') or binding.name}'"
-        if shown.get("enabled") is False:
-            raise HaloError(
-                "it would be disabled, and what a binding names must be able to log in.",
-                subject=subject,
-                hint="Leave enabled out, or take it out of service with the playbook haloops.halo.decommission.",
-            )
-        method = shown.get("authentication_method")
-        if method in METHODS and method != "client_credentials":
-            raise HaloError(
-                f"its authentication_method is {method}, and a binding logs in with a client ID and secret.",
-                subject=subject,
-                hint="Set authentication_method: client_credentials, or use the module halo_application for it.",
-            )
-
-
-def _forbid(client: Client, binding: Binding, decision: Decision) -> None:
-    """Call the guard for a rotation that Halo does not demand but the user or the store does."""
-    if decision.rotate and binding.login.resource.guard and not binding.login.rotation.required:
-        login = binding.login
-        try:
-            binding.login.resource.guard(
-                client, login.params, login.current, login.change, Rotation(decision.reason, performed=True)
-            )
-        except HaloError as error:
-            error.about(subject=f"{login.resource.noun} '{binding.name}'")
-            raise
-
-
-def _write(client: Client, binding: Binding, made: set[str]) -> Binding:
-    """Send what needs no new secret: the agent, and the application apart from its login agent."""
-    name = fold(binding.wanted["agent"]["name"])
-    if binding.agent.current is None and name in made:
-        # an earlier binding of this run has made the same agent
-        binding = _plan(client, binding.wanted, binding.stored)
-    for planned in (binding.agent, binding.login):
-        if planned.change.changed:
-            shown = apply(client, planned)[planned.resource.key]
-            done = dataclasses.replace(planned, change=dataclasses.replace(planned.change, after=shown))
-            if planned is binding.agent:
-                made.add(name)
-                binding = dataclasses.replace(binding, agent=done)
-            else:
-                binding = dataclasses.replace(binding, login=done)
-    return binding
-
-
-def _conclude(context: Context, binding: Binding, result: Result) -> None:
-    """Try the stored secrets where that matters, decide, and add to the result."""
-    decision, verified = _judge(context, binding)
-    todo = _todo(context, binding, decision)
-    busy = any(todo[step] for step in ("promote", "rotate", "deliver", "retire"))
-    changed = busy or any(planned.change.changed for planned in (binding.agent, binding.login))
-    if busy:
-        result["todo"].append(todo)
-    if changed:
-        result["changed"] = True
-        for when in ("before", "after"):
-            result["diff"][when][binding.name] = _shown(binding, when, decision)
-    result["bindings"][binding.name] = {
-        **{name: todo[name] for name in ("kind", "agent_id", "agent_name", "application_id", "client_id")},
-        "hosted": binding.hosted,
-        "changed": changed,
-        "rotated": context.check_mode and decision.rotate,
-        "reason": decision.reason,
-        "verified": None if decision.rotate else verified,
-        "previous_agent_id": todo["previous_agent_id"],
-        "previous_agent": None,
-        "handover": None,
-    }
-
-
-def _judge(context: Context, binding: Binding) -> tuple[Decision, bool | None]:
-    """The decision, and whether the stored secret is proven; None where it was not tried."""
-    stored, verify = binding.stored, context.params["verify"]
-    facts = binding.facts(context.params["rotate"])
-    verified = None
-    if facts.has_pending:
-        valid, verified = _logs_in(context, binding, stored["pending"])
-        facts = dataclasses.replace(facts, pending_valid=valid)
-    decision = decide(facts, verify)
-    if decision.test_current and context.check_mode and binding.wakes_up:
-        # what is disabled now cannot log in, and will be able to
-        return Decision(), None
-    if decision.test_current:
-        verified = _logs_in(context, binding, stored["current"])[1]
-        decision = decide(dataclasses.replace(facts, current_valid=verified), verify)
-        _forbid(context.client, binding, decision)
-    return decision, verified
-
-
-def _logs_in(context: Context, binding: Binding, label: Params) -> tuple[bool, bool]:
-    """Whether a stored secret logs in, and whether it does so as the right agent.
-
-    :raises HaloError: it may be the right one, and Halo does not grant the application's scopes
-    """
-    login = binding.login.change.after or {}
-    known_as = login.get("client_id") or label["client_id"]
-    if not known_as or binding.login.rotation.reason == "created":
-        return False, False
-    # check mode has not granted the new scopes
-    granted = (binding.login.change.before if context.check_mode else login) or {}
-    scope = " ".join(granted.get("scopes") or []) or context.client.login.connection.scope
-    told, refusal = try_login(context.client.with_login(known_as, label["client_secret"], scope))
-    if refusal and refusal.code == "invalid_scope":
+    planned = plan_resource(APPLICATION, tenant.client, params)
+    if planned.current is None:
+        return _Leaving(str(spec["name"]), ledger, label, None)
+    if not label:
         raise HaloError(
-            "its scopes cannot be had, so its secret cannot be proven.",
-            answer=refusal.answer,
-            hint="Check the scopes of the application.",
+            "it is there, and the store knows nothing of it; nothing was changed.",
+            hint="Check store, address and tenant name, or adopt it first (adopt: rotate).",
         )
-    seen = (told["agent"] or {}).get("id")
-    wanted = (binding.agent.change.after or {}).get("id")
-    return told["valid"], told["valid"] and (seen is None or fold(seen) == fold(wanted))
+    if label.get("application_id") and fold(label["application_id"]) != fold(planned.current["id"]):
+        raise HaloError(
+            f"it is another application ({planned.current['id']}) than the one that the store knows "
+            f"({label['application_id']}); nothing was changed.",
+            hint="Delete it in Halo, or give the binding its own name.",
+        )
+    if ledger.entry["origin"] != "created" and not adopted:
+        raise HaloError(
+            "the application was there before this collection gave it a secret; nothing was changed.",
+            hint="Set halo_integration_decommission_adopted: true to delete it all the same.",
+        )
+    return _Leaving(str(spec["name"]), ledger, label, planned)
 
 
-def _todo(context: Context, binding: Binding, decision: Decision) -> dict[str, t.Any]:
-    """What the role's tasks need to know to do what was decided."""
-    wanted, stored = binding.wanted, binding.stored
-    agent, login = binding.agent.change.after or {}, binding.login.change.after or {}
-    previous = binding.login.rotation.previous_agent_id
-    if decision.promote and stored["current"]:
-        was, now = (fold(stored[label]["agent_id"]) for label in ("current", "pending"))
-        previous = previous or (stored["current"]["agent_id"] if was != now else None)
-    own = fold(context.client.login.connection.client_id)
-    return {
-        "name": binding.name,
-        "kind": wanted["kind"],
-        "promote": decision.promote,
-        "rotate": decision.rotate,
-        "reason": decision.reason,
-        "deliver": stored["owed"]["deliver"],
-        "retire": stored["owed"]["retire"],
-        "previous_agent_id": previous,
-        "retires": previous if wanted["previous_agent"] != "keep" else None,
-        "agent_id": agent.get("id"),
-        "agent_name": agent.get("name"),
-        "application_id": login.get("id"),
-        "client_id": login.get("client_id"),
-        "scope": " ".join(login.get("scopes") or []),
-        "own": bool(own) and fold(login.get("client_id")) == own,
-        "handover": _handover(context.client, binding, login.get("client_id")) if binding.hosted else None,
-        **{name: wanted[name] for name in PASSED_ON},
-        "application": {name: value for name, value in (wanted["application"] or {}).items() if value is not None},
-    }
-
-
-def _handover(client: Client, binding: Binding, client_id: t.Any) -> str:
-    """What Halo's support has to be told of a hosted Integrator; it names the client ID, not the secret."""
-    agent = (binding.agent.change.after or {}).get("name")
-    return (
-        f"Please reconnect the Halo Integrator that you host for {client.instance} (client ID {client_id}). It now "
-        f'logs in as the agent "{agent}", and its client secret has been re-generated. We will hand the new secret '
-        "over in the way that you prefer."
+def _take_out(tenant: Tenant, one: _Leaving, how: str, row: Result) -> None:
+    row["changed"] = one.application is not None or not is_empty(
+        {**one.ledger.entry, "previous": None}
     )
+    if tenant.check_mode or not row["changed"]:
+        return
+    if one.application:
+        apply(tenant.client, one.application)
+    if how != "keep" and one.label.get("agent_id"):
+        row["previous_agent"] = _retired(tenant.client, one.label["agent_id"], how, row)
+    one.ledger.write(without_application(one.ledger.entry))
 
 
-def _shown(binding: Binding, when: str, decision: Decision) -> Result:
-    login = binding.login.resource.key
-    shown = {
-        "agent": getattr(binding.agent.change, when) or {},
-        login: dict(getattr(binding.login.change, when) or {}),
-    }
-    if when == "after" and decision.rotate:
-        shown[login]["client_secret"] = f"new ({decision.reason})"
-        shown[login]["login_agent"] = {name: shown["agent"].get(name) for name in ("id", "name")}
-    return shown
+def _retired(client: Client, agent_id: t.Any, how: str, row: Result) -> str:
+    try:
+        with naming(f"agent {agent_id}"):
+            return retire(client, agent_id, how)
+    except Refused as error:
+        row["warnings"].append(f"the agent {agent_id} stays as it is: {error.message}")
+        return f"kept: {error.message}"
+
+
+class SystemClock:
+    """The machine's own time."""
+
+    def __init__(self, sleep: t.Callable[[float], None]) -> None:
+        self.sleep = sleep
+
+    def now(self) -> datetime.datetime:
+        return datetime.datetime.now(datetime.UTC)

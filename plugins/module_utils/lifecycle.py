@@ -4,13 +4,18 @@
 
 """PURE: the life of a stored secret, and what is to be done about it.
 
-A store keeps one entry for each binding: ``{pending, current, previous, owed, origin}``. A label is None or
-``{client_id,
-client_secret, application_id, agent_id, agent_name, made_at, reason}``; ``made_at`` is UTC in ISO 8601. ``owed`` is
-what still
-has to follow a rotation: ``{deliver: bool, retire: id or None}``. ``origin`` is ``created`` where the first secret
-was that of an
-application that this collection made, ``adopted`` where the application was there before, None before the first secret.
+A store keeps one entry for each binding::
+
+    {pending, current, previous: label or None,
+     outstanding: {deliver: made_at or None, retire: [{agent_id, made_at}]},
+     origin: created | adopted | None, attempt: int, instance: str, binding: str}
+
+A label is ``{client_id, client_secret, application_id, agent_id, agent_name, scope, made_at, reason, replaces,
+in_flight}``; ``made_at`` is UTC in ISO 8601 and names the secret, ``replaces`` lists the ids of the agents that were
+logged in as before it, ``in_flight`` says that a request with it may still be on its way.
+``outstanding`` is what has to follow a rotation, each thing with the ``made_at`` of the secret that caused it, so that
+acknowledging an old one leaves a newer one alone. ``origin`` says whether the first secret was that of an application
+made here or of one that was there before. ``attempt`` counts the secrets that were made.
 
 The four steps and three labels are those that AWS Secrets Manager made standard: create (store as pending), set (in
 Halo), test (log in), finish (pending becomes current, current becomes previous).
@@ -22,15 +27,29 @@ import dataclasses
 import datetime
 import typing as t
 
+from .schedule import Age
+from .spec import fold
+
 Label = dict[str, t.Any]
 Entry = dict[str, t.Any]
 
 LABELS = ("pending", "current", "previous")
-LABEL_KEYS = ("client_id", "client_secret", "application_id", "agent_id", "agent_name", "made_at", "reason")
-OWED_KEYS = ("deliver", "retire")
+LABEL_KEYS = (
+    "client_id",
+    "client_secret",
+    "application_id",
+    "agent_id",
+    "agent_name",
+    "scope",
+    "made_at",
+    "reason",
+    "replaces",
+    "in_flight",
+)
 
 HALO_REASONS = ("created", "agent_changed", "login_type_changed")
 REASONS = (*HALO_REASONS, "requested", "expired", "missing", "invalid", "none")
+ADOPT = ("false", "rotate", "proven")
 
 
 def entry(found: t.Any) -> Entry:
@@ -41,17 +60,35 @@ def entry(found: t.Any) -> Entry:
         label = found.get(name)
         usable = isinstance(label, t.Mapping) and label.get("client_secret")
         whole[name] = {key: label.get(key) for key in LABEL_KEYS} if usable and label else None
-    owed = found.get("owed")
-    owed = owed if isinstance(owed, t.Mapping) else {}
-    whole["owed"] = {"deliver": bool(owed.get("deliver")), "retire": owed.get("retire") or None}
+    outstanding = found.get("outstanding")
+    outstanding = outstanding if isinstance(outstanding, t.Mapping) else {}
+    agents = outstanding.get("retire")
+    whole["outstanding"] = {
+        "deliver": outstanding.get("deliver") or None,
+        "retire": [
+            {"agent_id": str(item["agent_id"]), "made_at": item.get("made_at")}
+            for item in (agents if isinstance(agents, list) else [])
+            if isinstance(item, t.Mapping) and item.get("agent_id")
+        ],
+    }
     whole["origin"] = found.get("origin") or None
+    attempt = found.get("attempt")
+    whole["attempt"] = attempt if isinstance(attempt, int) else 0
+    for name in ("instance", "binding"):
+        whole[name] = found.get(name) or None
     return whole
 
 
-def begin(now: Entry, label: Label) -> Entry:
+def is_empty(now: Entry) -> bool:
+    """Whether the store knows no secret at all."""
+    return not any(now[label] for label in LABELS)
+
+
+def create(now: Entry, label: Label) -> Entry:
     """Create: ``label`` becomes pending. The secret in force stays where it is."""
     origin = now["origin"] or ("created" if label.get("reason") == "created" else "adopted")
-    return {**now, "pending": {key: label.get(key) for key in LABEL_KEYS}, "origin": origin}
+    pending = {key: label.get(key) for key in LABEL_KEYS}
+    return {**now, "pending": pending, "origin": origin, "attempt": now["attempt"] + 1}
 
 
 def amend(now: Entry, answered: Label) -> Entry:
@@ -60,25 +97,50 @@ def amend(now: Entry, answered: Label) -> Entry:
     return {**now, "pending": {**(now["pending"] or {}), **known}}
 
 
-def finish(now: Entry, owed: t.Mapping[str, t.Any] | None = None) -> Entry:
-    """Finish: pending becomes current, current becomes previous; ``owed`` is noted in the same step."""
-    if not now["pending"]:
+def finish(now: Entry, *, deliver: bool = False, retire: bool = False) -> Entry:
+    """Finish: pending becomes current, current becomes previous; what has to follow is noted in the same step.
+
+    :param deliver: whether the new secret has to be delivered
+    :param retire: whether the agents that it replaces are to be retired; one that is logged in as again is not
+    """
+    new = now["pending"]
+    if not new:
         return now
+    replaced = (new["replaces"] or []) if retire else []
+    new = {**new, "replaces": None, "in_flight": False}
+    agents = {fold(item["agent_id"]): item for item in now["outstanding"]["retire"]}
+    for identity in replaced:
+        agents.setdefault(fold(identity), {"agent_id": str(identity), "made_at": new["made_at"]})
+    agents.pop(fold(new["agent_id"]), None)
+    due = new["made_at"] if deliver else now["outstanding"]["deliver"]
+    outstanding = {"deliver": due, "retire": [*agents.values()]}
     kept = now["current"] or now["previous"]
-    owes = {key: (owed or {}).get(key) or now["owed"].get(key) for key in OWED_KEYS}
-    return {**now, "pending": None, "current": now["pending"], "previous": kept, "owed": owes}
+    return {**now, "pending": None, "current": new, "previous": kept, "outstanding": outstanding}
 
 
-def settle(now: Entry, done: t.Iterable[str]) -> Entry:
-    """What was owed has been done."""
-    nothing = {"deliver": False, "retire": None}
-    return {**now, "owed": {key: nothing[key] if key in set(done) else now["owed"][key] for key in OWED_KEYS}}
+def adopt(now: Entry, label: Label) -> Entry:
+    """A secret that was there before, and is proven to log in, is current from now on."""
+    current = {**{key: label.get(key) for key in LABEL_KEYS}, "in_flight": False}
+    return {**now, "pending": None, "current": current, "origin": now["origin"] or "adopted"}
 
 
-def withdraw(now: Entry) -> Entry:
+def acknowledge(now: Entry, *, delivered: str | None = None, retired: t.Mapping[str, t.Any] | None = None) -> Entry:
+    """Something outstanding has been done.
+
+    :param delivered: ``made_at`` of the secret that was delivered; a newer one is still to be
+    :param retired: the item of ``outstanding["retire"]`` that is done
+    """
+    outstanding = now["outstanding"]
+    deliver = None if delivered is not None and outstanding["deliver"] == delivered else outstanding["deliver"]
+    agents = [item for item in outstanding["retire"] if item != retired]
+    return {**now, "outstanding": {"deliver": deliver, "retire": agents}}
+
+
+def dismantle(now: Entry) -> Entry:
     """The application is gone: nothing is current, and the last secret in force is previous."""
     last = now["current"] or now["pending"] or now["previous"]
-    return {**now, "pending": None, "current": None, "previous": last, "owed": {"deliver": False, "retire": None}}
+    outstanding: dict[str, t.Any] = {"deliver": None, "retire": []}
+    return {**now, "pending": None, "current": None, "previous": last, "outstanding": outstanding}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +155,7 @@ class Facts:
     :param requested: the user asks for a new one
     :param expired: the current one is older than the user wants
     :param hosted: Halo hosts the Integrator, and its secret is not ours to change
+    :param adopt: what to do about an application whose secret the store does not know: one of ``ADOPT``
     """
 
     halo: str = "none"
@@ -104,6 +167,7 @@ class Facts:
     requested: bool = False
     expired: bool = False
     hosted: bool = False
+    adopt: str = "false"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,12 +177,16 @@ class Decision:
     :param promote: the pending secret is in force: finish what an earlier run began
     :param rotate: make a new secret, because of ``reason``
     :param test_current: not decided: whether the current secret still logs in must be known first
+    :param prove: take over the secret that the user gives, if it logs in
+    :param refuse: Halo has the application and the store knows no secret of it, and the user has not said what to do
     """
 
     promote: bool = False
     rotate: bool = False
     reason: str = "none"
     test_current: bool = False
+    prove: bool = False
+    refuse: bool = False
 
 
 def decide(facts: Facts, verify: bool = True) -> Decision:
@@ -140,7 +208,9 @@ def decide(facts: Facts, verify: bool = True) -> Decision:
     if facts.has_pending:
         return Decision(rotate=True, reason=facts.pending_reason if facts.pending_reason != "none" else "invalid")
     if not facts.has_current:
-        return Decision(rotate=True, reason="missing")
+        if facts.adopt == "rotate":
+            return Decision(rotate=True, reason="missing")
+        return Decision(prove=facts.adopt == "proven", refuse=facts.adopt != "proven")
     if facts.expired:
         return Decision(rotate=True, reason="expired")
     if facts.current_valid is None and verify:
@@ -150,14 +220,31 @@ def decide(facts: Facts, verify: bool = True) -> Decision:
     return Decision()
 
 
-def expired(label: Label | None, max_age_days: int | None, now: datetime.datetime) -> bool:
-    """Whether a secret is older than ``max_age_days``; one of unknown age is."""
-    if label is None or max_age_days is None:
-        return False
+def made_at(label: Label | None) -> datetime.datetime | None:
+    """When a secret was made; None where that cannot be known."""
     try:
-        made = datetime.datetime.fromisoformat(str(label.get("made_at")).replace("Z", "+00:00"))
+        made = datetime.datetime.fromisoformat(str((label or {}).get("made_at")).replace("Z", "+00:00"))
     except ValueError:
-        return True
-    if made.tzinfo is None:
-        made = made.replace(tzinfo=datetime.UTC)
-    return now - made > datetime.timedelta(days=max_age_days)
+        return None
+    return made if made.tzinfo else made.replace(tzinfo=datetime.UTC)
+
+
+def due_at(label: Label | None, age: Age) -> datetime.datetime | None:
+    """When a secret is to be replaced because of its age; None where nothing says so."""
+    return age.due_at(made_at(label)) if label else None
+
+
+def expired(label: Label | None, age: Age, now: datetime.datetime) -> bool:
+    """Whether a secret is to be replaced now because of its age."""
+    return bool(label) and age.is_due(made_at(label), now)
+
+
+def late_seconds(label: Label | None, timeout: float, now: datetime.datetime) -> float:
+    """How long a request with this pending secret may still be on its way, in seconds; 0 for none.
+
+    A run whose host is gone leaves no lock. What it had sent is answered, or given up, within the time-out.
+    """
+    made = made_at(label)
+    if not label or not label.get("in_flight") or made is None:
+        return 0.0
+    return min(max(0.0, timeout - (now - made).total_seconds()), timeout)

@@ -2,88 +2,478 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""PURE: why an application or the Integrator needs a new client secret, and whether to make it.
+"""The program that makes a new secret: create, set, test, finish, over the ports Store and Halo.
 
-Source: Halo's guides. When the agent that an application logs in as is changed, its secret must be re-generated;
-an application is created without one that works.
+A secret is in the store before Halo gets it, and what was in force stays there until the new one is proven. So at any
+instant a crash leaves the secret in force readable, and the next run goes on from what the store says. What is to be
+done is decided in :mod:`.lifecycle`; nothing here knows HTTP, files or Ansible.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import re
+import datetime
 import typing as t
 import uuid
 
-POLICIES = ("on_agent_change", "always", "never")
-_UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-HALO_SECRET = re.compile(f"{_UUID}-{_UUID}", re.I)
+from .errors import AmbiguousWrite, HaloError, Refused
+from .lifecycle import (
+    HALO_REASONS,
+    Decision,
+    Entry,
+    Facts,
+    Label,
+    acknowledge,
+    adopt,
+    amend,
+    create,
+    decide,
+    expired,
+    finish,
+    late_seconds,
+)
+from .schedule import Age
+from .secret import new_secret
+from .spec import fold
+
+Version = t.Any
+
+TEST_ATTEMPTS = 4
+TEST_PAUSE = 1.0
+
+
+class Store(t.Protocol):
+    """Where entries are kept, one for each binding of one tenant."""
+
+    def read(self, name: str) -> tuple[Entry, Version]:
+        """The entry of a binding, an empty one where there is none, and the version that a write must name.
+
+        :raises HaloError: it cannot be read, or is not what this store writes
+        """
+
+    def write(self, name: str, entry: Entry, version: Version) -> Version:
+        """Replace the entry; it is durable on return.
+
+        :raises StaleEntry: someone else wrote it since it was read
+        :raises HaloError: it could not be written; the old one is still there
+        """
+
+    def names(self) -> list[str]:
+        """The bindings that there is an entry of."""
+
+    def hold(self) -> t.ContextManager[None]:
+        """Work on the tenant alone.
+
+        :raises TenantBusy: someone else does
+        """
 
 
 @dataclasses.dataclass(frozen=True)
-class Rotation:
-    """Whether a new secret is needed, and why: created, agent_changed, login_type_changed, requested, none."""
+class Seen:
+    """What a look at Halo showed of one binding.
 
-    reason: str = "none"
-    performed: bool = False
+    :param reason: why Halo demands a new secret: one of HALO_REASONS, or none
+    :param exists: the application, or the Integrator, is there
+    :param new_agent: the agent has yet to be made; ``agent_id`` is None then
+    :param scope: what to ask for when its secret is tested, separated by blanks
+    :param previous_agent_id: what it logs in as now, where that is another agent than it shall be
+    :param hosted: Halo hosts the Integrator, and the user has not allowed a new secret
+    :param untestable: what is disabled now would be enabled, so that check mode cannot try its secret
+    """
+
+    reason: str
+    exists: bool
+    new_agent: bool
+    agent_id: t.Any
+    agent_name: str
+    application_id: t.Any
+    client_id: str | None
+    scope: str
     previous_agent_id: t.Any = None
+    hosted: bool = False
+    untestable: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Proof:
+    """What became of a login: whether it was let in, and as which agent; None where that was not asked or not said."""
+
+    valid: bool
+    agent_id: t.Any = None
+    reason: str = ""
+
+    def by(self, agent_id: t.Any) -> bool:
+        """Whether it logged in as this agent, as far as Halo says."""
+        return self.valid and (self.agent_id is None or fold(self.agent_id) == fold(agent_id))
+
+
+class Halo(t.Protocol):
+    """One binding in Halo: the agent, and the application or Integrator that logs in as it."""
+
+    def look(self) -> Seen:
+        """Read what is there and plan; writes nothing.
+
+        :raises HaloError: something is wrong with the binding, or a guard forbids it
+        """
+
+    def allow(self, reason: str) -> None:
+        """Pass the guards for a new secret that Halo does not demand.
+
+        :raises HaloError: one says no
+        """
+
+    def prepare(self) -> t.Any:
+        """Write what needs no new secret: the agent, and the application apart from its login. Gives the agent's id."""
+
+    def set(self, label: Label, answered: t.Callable[[Label], None]) -> None:
+        """The one POST: the login agent and the secret of ``label`` together.
+
+        :param answered: called with the client ID, the secret in force and the application's id as Halo answered them,
+            before anything else can fail
+        :raises AmbiguousWrite: it may or may not have been carried out
+        """
+
+    def test(self, label: Label, *, whom: bool) -> Proof:
+        """Log in with a secret; ``whom`` asks Halo as which agent.
+
+        :raises HaloError: Halo could not be asked
+        """
+
+    def retire(self, agent_id: t.Any) -> str:
+        """Disable or delete an agent and read back that it is so; gives ``disabled`` or ``deleted``.
+
+        :raises Refused: a guard says no
+        """
+
+
+class Clock(t.Protocol):
+    def now(self) -> datetime.datetime:
+        """The time, with its zone."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Wish:
+    """What the user wants of a binding's secret.
+
+    :param previous_agent: keep, disable, delete
+    :param deliver: a new secret has to be delivered by tasks of the user's own
+    :param adopt: one of ``lifecycle.ADOPT``; ``adopt_secret`` is the one to take over
+    """
+
+    name: str
+    previous_agent: str = "keep"
+    age: Age = dataclasses.field(default_factory=Age)
+    deliver: bool = False
+    requested: bool = False
+    verify: bool = True
+    adopt: str = "false"
+    adopt_secret: str | None = dataclasses.field(default=None, repr=False)
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What became of one binding's secret."""
+
+    rotated: bool = False
+    changed: bool = False
+    reason: str = "none"
+    verified: bool | None = None
+    previous_agent: str | None = None
+    warnings: list[str] = dataclasses.field(default_factory=list)
+    errors: list[HaloError] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass
+class Ledger:
+    """One binding's entry, and the version that the next write must name."""
+
+    store: Store
+    name: str
+    entry: Entry
+    version: Version
+
+    @classmethod
+    def read(cls, store: Store, name: str) -> Ledger:
+        return cls(store, name, *store.read(name))
+
+    def write(self, new: Entry) -> None:
+        if new != self.entry:
+            self.version = self.store.write(self.name, new, self.version)
+            self.entry = new
+
+
+@contextlib.contextmanager
+def alone(
+    store: Store, names: t.Iterable[str], *, timeout: float, clock: Clock, check_mode: bool = False
+) -> t.Iterator[dict[str, Ledger | HaloError]]:
+    """Work on a tenant alone, with the entries of its bindings; an entry that cannot be read is its error.
+
+    What a killed run had sent may still be on its way: the rest of its time-out is waited for before Halo is looked
+    at, or what it makes would be made again.
+
+    :param timeout: seconds after which a request of an earlier run is over
+    :raises TenantBusy: someone else is at work
+    """
+    with contextlib.nullcontext() if check_mode else store.hold():
+        ledgers: dict[str, Ledger | HaloError] = {}
+        late = 0.0
+        for name in names:
+            try:
+                ledgers[name] = ledger = Ledger.read(store, name)
+            except HaloError as error:
+                ledgers[name] = error
+            else:
+                late = max(late, late_seconds(ledger.entry["pending"], timeout, clock.now()))
+        if late and not check_mode:
+            clock.sleep(late)
+        yield ledgers
+
+
+class Work:
+    """One binding on its way through a run: :meth:`consider` it, then :meth:`carry_out`."""
+
+    def __init__(self, ledger: Ledger, halo: Halo, wish: Wish, clock: Clock) -> None:
+        self.ledger = ledger
+        self.halo = halo
+        self.wish = wish
+        self.clock = clock
+        self.seen: Seen
+        self.outcome = Outcome()
+        self._adopted: Label | None = None
+
+    def consider(self) -> None:
+        """Look at Halo, and refuse what can be refused before anything is written.
+
+        :raises HaloError: nothing was changed
+        """
+        seen = self.seen = self.halo.look()
+        decision = self._decide()
+        if decision.refuse:
+            raise HaloError(
+                "it is there, and the store knows no secret of it.",
+                hint="Someone may be using its secret, so none was made. If another store, another address or tenant "
+                "name (localhost is not 127.0.0.1) or another name of the binding was used before, use that again; or "
+                "set adopt: rotate to replace the secret, or adopt: proven with adopt_secret to take it over.",
+            )
+        if decision.prove:
+            self._adopted = self._prove()
+        if decision.rotate and seen.reason == "none" and not self._stored["pending"]:
+            self.halo.allow(decision.reason)
+
+    def carry_out(self, *, check_mode: bool) -> Outcome:
+        """Do what is to be done, or, in check mode, say what that would be.
+
+        :raises HaloError: what was done until then is in the store
+        """
+        if not check_mode and not self.seen.new_agent:
+            # first, for what is disabled or lacks its scopes could not be tried
+            self.halo.prepare()
+        decision = self._judge(check_mode)
+        outcome = self.outcome
+        outcome.reason = decision.reason
+        outcome.rotated = decision.promote or decision.rotate
+        outcome.changed = outcome.rotated or bool(self._adopted) or self._is_outstanding()
+        if check_mode:
+            return outcome
+        if self._adopted:
+            self.ledger.write(adopt(self._stored, self._adopted))
+        if decision.promote:
+            self._promote()
+        if decision.rotate:
+            self._rotate(decision.reason)
+        self._retire()
+        return outcome
+
+    # What is known
 
     @property
-    def required(self) -> bool:
-        return self.reason != "none"
+    def _stored(self) -> Entry:
+        return self.ledger.entry
 
-    def public(self) -> dict[str, t.Any]:
-        """``{required, performed, reason, previous_agent_id}``"""
+    def _facts(self) -> Facts:
+        """What is known before any login was tried."""
+        pending, current = self._stored["pending"], self._stored["current"]
+        return Facts(
+            halo=self.seen.reason,
+            has_pending=bool(pending),
+            pending_reason=str((pending or {}).get("reason") or "none"),
+            has_current=bool(current),
+            requested=self.wish.requested,
+            expired=expired(current, self.wish.age, self.clock.now()),
+            hosted=self.seen.hosted and not self.wish.requested,
+            adopt=self.wish.adopt,
+        )
+
+    def _decide(self, **known: t.Any) -> Decision:
+        return decide(dataclasses.replace(self._facts(), **known), self.wish.verify)
+
+    def _judge(self, check_mode: bool) -> Decision:
+        """The decision, after the logins that it takes."""
+        known: dict[str, t.Any] = {}
+        if self._adopted:
+            self.outcome.verified = True
+            return Decision(reason="none")
+        if self._stored["pending"] and self.seen.exists:
+            proof = self.halo.test(self._stored["pending"], whom=False)
+            known["pending_valid"] = proof.valid
+            self.outcome.verified = proof.by(self.seen.agent_id)
+        decision = self._decide(**known)
+        if decision.test_current:
+            if check_mode and self.seen.untestable:
+                return Decision()
+            proof = self.halo.test(self._stored["current"], whom=False)
+            self.outcome.verified = known["current_valid"] = proof.by(self.seen.agent_id)
+            decision = self._decide(**known)
+        if decision.rotate:
+            self.outcome.verified = None
+        return decision
+
+    def _prove(self) -> Label:
+        """The secret that the user gives as a label, proven to log in.
+
+        :raises HaloError: it does not, or there is none
+        """
+        if not self.wish.adopt_secret:
+            raise HaloError("adopt: proven needs adopt_secret, the client secret to take over.")
+        label = self._label("none", self.wish.adopt_secret)
+        proof = self.halo.test(label, whom=True)
+        if not proof.by(self.seen.agent_id):
+            raise HaloError(
+                f"adopt_secret does not log in as {self.seen.agent_name} ({proof.reason or 'another agent answered'}).",
+                hint="Nothing was changed. Give the secret that is in force, or set adopt: rotate to replace it.",
+            )
+        return label
+
+    # The four steps
+
+    def _rotate(self, reason: str) -> None:
+        if self.seen.reason == "none":
+            self.halo.allow(reason)
+        self._create(reason)
+        try:
+            if self.seen.new_agent:
+                made = {"agent_id": self.halo.prepare(), "made_at": self._now()}
+                # what is sent from here on may be late for as long again
+                self.ledger.write(amend(self._stored, made))
+            self.halo.set(dict(self._stored["pending"]), self._note)
+            self._test(reason)
+        except HaloError as error:
+            if not isinstance(error, AmbiguousWrite):
+                # nothing is on its way: the next run need not wait for it
+                with contextlib.suppress(HaloError):
+                    self.ledger.write(amend(self._stored, {"in_flight": False}))
+            raise
+        self._finish()
+
+    def _create(self, reason: str) -> None:
+        before = self._stored["pending"] or {}
+        # one that was begun before may still be on its way to Halo, sent by a run that was killed
+        label = self._label(reason, before.get("client_secret") or new_secret())
+        label["client_id"] = label["client_id"] or before.get("client_id") or str(uuid.uuid4())
+        replaced = [*(before.get("replaces") or []), self.seen.previous_agent_id]
+        label["replaces"] = list(dict.fromkeys(str(one) for one in replaced if one)) or None
+        label["in_flight"] = True
+        self.ledger.write(create(self._stored, label))
+
+    def _label(self, reason: str, secret: str) -> Label:
+        seen = self.seen
         return {
-            "required": self.required,
-            "performed": self.performed,
-            "reason": self.reason,
-            "previous_agent_id": self.previous_agent_id,
+            "client_id": seen.client_id,
+            "client_secret": secret,
+            "application_id": seen.application_id,
+            "agent_id": seen.agent_id,
+            "agent_name": seen.agent_name,
+            "scope": seen.scope,
+            "made_at": self._now(),
+            "reason": reason,
         }
 
+    def _now(self) -> str:
+        return self.clock.now().astimezone(datetime.UTC).isoformat(timespec="microseconds")
 
-def needs_new_secret(
-    before: t.Mapping[str, t.Any] | None,
-    after: t.Mapping[str, t.Any],
-    policy: str,
-    *,
-    given: bool = False,
-    deferred: bool = False,
-) -> Rotation:
-    """Decide over a new client secret.
+    def _note(self, answered: Label, durable: bool = True) -> None:
+        """Keep what Halo answered. A secret or a client ID of its own making is written at once."""
+        new = amend(self._stored, answered)
+        now = self._stored["pending"]
+        if durable and any(new["pending"][key] != now[key] for key in ("client_id", "client_secret")):
+            self.ledger.write(new)
+        else:
+            # with the finish it is written all the same, and a run killed before that asks Halo again
+            self.ledger.entry = new
 
-    :param before: public view of the application or Integrator as it is, None where there is none
-    :param after: the same as it shall be
-    :param policy: on_agent_change, always, never
-    :param given: the caller brings the new secret
-    :param deferred: the caller wants to make the new secret in a step of its own
+    def _test(self, reason: str) -> None:
+        pending = self._stored["pending"]
+        # as whom is asked where another agent takes over; nothing else can be logged in as one that was just made
+        whom = reason in HALO_REASONS and not (self.seen.new_agent and self.seen.exists)
+        for attempt in range(TEST_ATTEMPTS):
+            if attempt:
+                # what Halo accepted may take a moment to count
+                self.clock.sleep(TEST_PAUSE)
+            proof = self.halo.test(pending, whom=whom)
+            if proof.valid:
+                break
+        if not proof.by(pending["agent_id"]):
+            raise HaloError(
+                f"the new secret is set in Halo and does not log in as {self.seen.agent_name}: "
+                f"{proof.reason or f'the agent {proof.agent_id} answered'}.",
+                hint="It is kept in the store as pending. Check the application in Halo and run again.",
+            )
+        self.outcome.verified = True
+
+    def _promote(self) -> None:
+        """Finish what an earlier run began; it may have been killed before it noted what Halo had answered."""
+        seen = self.seen
+        known: Label = {"application_id": seen.application_id, "client_id": seen.client_id}
+        # Halo's word counts: one secret may have been sent for one agent, and then stored for another
+        if seen.reason == "none":
+            known |= {"agent_id": seen.agent_id, "agent_name": seen.agent_name}
+        elif seen.previous_agent_id:
+            known |= {"agent_id": seen.previous_agent_id}
+        self._note(known, durable=False)
+        self._finish()
+
+    def _finish(self) -> None:
+        retire = self.wish.previous_agent != "keep"
+        self.ledger.write(finish(self._stored, deliver=self.wish.deliver, retire=retire))
+
+    # What follows
+
+    def _is_outstanding(self) -> bool:
+        outstanding = self._stored["outstanding"]
+        return bool((outstanding["deliver"] and self.wish.deliver) or outstanding["retire"])
+
+    def _retire(self) -> None:
+        """Retire the agents that are outstanding; what fails stays so, and the others are done."""
+        in_use = {fold((self._stored["current"] or {}).get("agent_id")), fold(self.seen.agent_id)}
+        for item in self._stored["outstanding"]["retire"]:
+            agent_id = item["agent_id"]
+            try:
+                # the user's present word counts, and what is logged in as again is not retired
+                if self.wish.previous_agent != "keep" and fold(agent_id) not in in_use:
+                    self.outcome.previous_agent = self.halo.retire(agent_id)
+            except Refused as error:
+                self.outcome.previous_agent = f"kept: {error.message}"
+                self.outcome.warnings.append(f"the previous agent {agent_id} stays as it is: {error.message}")
+            except HaloError as error:
+                self.outcome.errors.append(error)
+                continue
+            self.ledger.write(acknowledge(self._stored, retired=item))
+
+
+def deliver(store: Store, name: str, made_at: str, *, check_mode: bool = False) -> bool:
+    """Note that a secret has been delivered; whether there was anything to note.
+
+    :param made_at: of the secret that was delivered
+    :raises TenantBusy: someone else is at work on the tenant
     """
-    reason, previous = "none", None
-    if before is None:
-        reason = "created"
-    else:
-        was, will = ((view.get("login_agent") or {}).get("id") for view in (before, after))
-        if before.get("login_type") != after.get("login_type"):
-            reason = "login_type_changed"
-        elif str(was or "") != str(will or ""):
-            reason = "agent_changed"
-        elif policy == "always":
-            reason = "requested"
-        if str(was or "") != str(will or ""):
-            previous = was
-    performed = reason != "none" and policy != "never" and (given or not deferred)
-    return Rotation(reason, performed, previous)
-
-
-def new_secret() -> str:
-    """A new random secret in Halo's form: two version-4 UUIDs joined by a hyphen."""
-    return f"{uuid.uuid4()}-{uuid.uuid4()}"
-
-
-def secret_in_force(sent: str, answered: t.Any) -> str:
-    """The secret that works after the server answered: its own, if it made one, else the one that was sent.
-
-    An answer may also hold nothing, a mask or a hash; only Halo's form of a secret counts.
-    """
-    own = answered.strip() if isinstance(answered, str) else ""
-    return own if HALO_SECRET.fullmatch(own) else sent
+    with contextlib.nullcontext() if check_mode else store.hold():
+        ledger = Ledger.read(store, name)
+        new = acknowledge(ledger.entry, delivered=made_at)
+        changed = new != ledger.entry
+        if not check_mode:
+            ledger.write(new)
+        return changed

@@ -6,29 +6,27 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: halo_binding
-short_description: Converge API-only agents and what logs in as them
+short_description: Converge API-only agents, what logs in as them, and their secrets
 version_added: 0.9.0
 author: Halo Ops contributors (@haloops)
 description:
-  - The first half of the role P(haloops.halo.halo_integration#role), and made for it. A binding is one API-only agent
-    and one application, or the Halo Integrator, that logs in as it.
-  - Looks at all bindings of a tenant before it changes the first one, converges what needs no new client secret,
-    tries the
-    stored secrets, and returns what is still to be done. New secrets are the business of the role's other tasks, which
-    store each before they send it to Halo.
-  - In a task with O(store) it takes the lock of the tenant, so that no two runs work on one tenant. When nothing is
-    left to be done the lock is given back; otherwise M(haloops.halo.halo_credential) gives it back.
-  - A task with O(store) connects by the host's variables C(halo_url), C(halo_client_id) and so on, or else by the
-    environment, as all of the role does; the same options of the task do not count.
+  - Converges the bindings of one tenant whole. A binding is one API-only agent, one application (or the Halo
+    Integrator) that logs in as it, and the client secret in the store. The role
+    P(haloops.halo.halo_integration#role) is this one task, and the tasks of your own that follow from it.
+  - All bindings are looked at before the first is changed. What fails for one binding is its own; the others are done,
+    and the task fails in the end.
+  - A new secret is stored as pending before Halo gets it, sent together with the change of agent in one request, proven
+    by a login, and then made current. A run that was killed is finished by the next one.
+  - One run at a time works on a tenant. Another one stops with a message before it changes anything.
+  - It always runs on the controller, where the store is, whatever the host's connection, and needs C(requests) there.
 extends_documentation_fragment:
   - haloops.halo.connection
   - haloops.halo.attributes
 options:
   bindings:
-    description: What shall log in as whom.
+    description: What shall log in as whom. Either this or O(acknowledge) is needed.
     type: list
     elements: dict
-    required: true
     suboptions:
       name:
         description: Name of the application, and the key in the store.
@@ -52,7 +50,7 @@ options:
             description: Email address.
             type: str
           enabled:
-            description: Whether the account is active.
+            description: Whether the account is active. False is refused, for nothing could log in.
             type: bool
             default: true
           api_only:
@@ -64,9 +62,11 @@ options:
             type: list
             elements: str
           teams:
-            description: Teams by name or id.
+            description:
+              - Teams by name or id, or as C({name, can_be_assigned, sees_unassigned, sees_others, leader}); see
+                M(haloops.halo.halo_api_agent).
             type: list
-            elements: str
+            elements: raw
           default_team:
             description: Default team by name or id.
             type: str
@@ -86,7 +86,7 @@ options:
         type: dict
         suboptions:
           enabled:
-            description: Whether it is active.
+            description: Whether it is active. False is refused, for nothing could log in.
             type: bool
             default: true
           authentication_method:
@@ -94,7 +94,7 @@ options:
             type: str
             choices: [client_credentials, authorization_code, implicit, password, api_key]
           scopes:
-            description: The scopes granted.
+            description: The scopes granted. Required where the application is to be made.
             type: list
             elements: str
           redirect_uris:
@@ -113,16 +113,35 @@ options:
             description: Further fields of Halo's application model.
             type: dict
       previous_agent:
-        description: What becomes of the agent that it logged in as before, once the new login is proven.
+        description:
+          - What becomes of the agent that it logged in as before, once the new login is proven.
+          - A human agent, or one that something else logs in as, is kept, with a warning.
         type: str
         choices: [keep, disable, delete]
         default: keep
       max_age_days:
-        description: Make a new secret when the stored one is older than this many days.
+        description:
+          - Make a new secret before the stored one is older than this many days. It is due at 80 % of that age, more or
+            less by O(jitter).
         type: int
       on_rotated:
-        description: File with tasks of the user's own for a new secret; only whether there is one matters here.
+        description:
+          - File with tasks of your own for a new secret; the role runs them. Its path is relative to the inventory, the
+            playbook or the working folder.
+          - They run again in the next run when they failed or the run was killed.
         type: path
+      adopt:
+        description:
+          - What to do where Halo has the application and the store knows no secret of it. Someone may be using that
+            secret, so V(false) refuses.
+          - V(rotate) makes a new one. V(proven) takes over O(bindings[].adopt_secret) if it logs in as the agent; its
+            age counts from then on.
+        type: str
+        choices: ["false", rotate, proven]
+        default: "false"
+      adopt_secret:
+        description: The client secret in force, for O(bindings[].adopt=proven).
+        type: str
       allow_self:
         description: Allow to change the login of what this very run logs in with. Such a binding comes last.
         type: bool
@@ -135,145 +154,194 @@ options:
         description: Allow a new secret although Halo hosts the Integrator.
         type: bool
         default: false
-  stored:
+  state:
     description:
-      - The stored entries of the bindings, where O(store) is none of the built-in ones.
-      - Where they are not given with such a store, the task is skipped.
-    type: list
-    elements: dict
+      - V(absent) takes the bindings out of service; their applications are deleted, their agents retired, and the last
+        secrets stay in the store as previous. All bindings are checked before the first deletion.
+    type: str
+    choices: [present, absent]
+    default: present
+  acknowledge:
+    description:
+      - Notes in the store that a secret has been delivered by tasks of your own; nothing else is done, and Halo is not
+        asked. The secret is named by when it was made, so that a newer one stays outstanding.
+    type: dict
     suboptions:
       name:
         description: Name of the binding.
         type: str
         required: true
-      pending:
-        description: The secret that was made and may not have reached Halo.
-        type: dict
-        suboptions:
-          client_id:
-            description: Client ID.
-            type: str
-          client_secret:
-            description: Client secret.
-            type: str
-          application_id:
-            description: Id of the application.
-            type: str
-          agent_id:
-            description: Id of the agent that it logs in as.
-            type: str
-          agent_name:
-            description: Name of that agent.
-            type: str
-          made_at:
-            description: When it was made, UTC in ISO 8601.
-            type: str
-          reason:
-            description: Why it was made.
-            type: str
-      current:
-        description: The secret in force.
-        type: dict
-        suboptions:
-          client_id:
-            description: Client ID.
-            type: str
-          client_secret:
-            description: Client secret.
-            type: str
-          application_id:
-            description: Id of the application.
-            type: str
-          agent_id:
-            description: Id of the agent that it logs in as.
-            type: str
-          agent_name:
-            description: Name of that agent.
-            type: str
-          made_at:
-            description: When it was made, UTC in ISO 8601.
-            type: str
-          reason:
-            description: Why it was made.
-            type: str
-      previous:
-        description: The one before.
-        type: dict
-        suboptions:
-          client_id:
-            description: Client ID.
-            type: str
-          client_secret:
-            description: Client secret.
-            type: str
-          application_id:
-            description: Id of the application.
-            type: str
-          agent_id:
-            description: Id of the agent that it logs in as.
-            type: str
-          agent_name:
-            description: Name of that agent.
-            type: str
-          made_at:
-            description: When it was made, UTC in ISO 8601.
-            type: str
-          reason:
-            description: Why it was made.
-            type: str
-      owed:
-        description: What still has to follow a rotation.
-        type: dict
-        suboptions:
-          deliver:
-            description: Whether the tasks of O(bindings[].on_rotated) have yet to run.
-            type: bool
-          retire:
-            description: Id of the previous agent, which has yet to be disabled or deleted.
-            type: str
-      origin:
-        description: Whether the application was created for the binding or was there before (adopted).
+      made_at:
+        description: The C(made_at) of the pending action.
         type: str
+        required: true
   store:
     description:
-      - V(vault_file) and V(file) are read here, on the controller. Any other text means that O(stored) is given.
+      - Where secrets are kept. V(vault_file) are files encrypted with Ansible Vault, V(file) plain ones.
+      - The variable C(halo_integration_store) of the host unless set, or else V(vault_file).
     type: str
   store_dir:
-    description: Folder of a built-in store.
+    description:
+      - Folder of a file store; a relative one is relative to the inventory.
+      - The variable C(halo_integration_store_dir) of the host unless set, or else C(halo_credentials).
     type: path
+  store_options:
+    description: Options of the store. The variable C(halo_integration_store_options) of the host unless set.
+    type: dict
+  store_key:
+    description:
+      - The tenant's key in the store, instead of its address and tenant name.
+      - The variable C(halo_integration_store_key) of the host unless set.
+    type: str
   rotate:
-    description: Whether new secrets are asked for.
+    description: Whether to make new secrets now.
     type: bool
     default: false
   verify:
-    description: Whether to prove that each current secret logs in as the right agent.
+    description: Whether to prove on every run that each stored secret logs in.
     type: bool
     default: true
+  jitter:
+    description:
+      - By how much the time varies at which secrets are due because of their age, in per cent of that age, 0 to 20. A
+        hash of tenant and binding decides, so that a fleet that was provisioned in one day is not rotated in one.
+    type: float
+    default: 10
+  window:
+    description:
+      - When secrets that are due because of their age may be replaced; at any time unless set. What Halo demands, what
+        is asked for, and what is older than C(max_age_days) in full does not wait for it.
+    type: dict
+    default: {}
+    suboptions:
+      days:
+        description: The days on which it begins, C(mon) to C(sun); all unless set.
+        type: list
+        elements: str
+      from:
+        description: When it begins, local time, as in V(22:00), in quotes; midnight unless set.
+        type: raw
+      to:
+        description: When it ends; on the next day where that is not later than O(window.from). Midnight unless set.
+        type: raw
+      timezone:
+        description: The time zone, as in V(Europe/London). UTC unless set.
+        type: str
+  defer_failure:
+    description:
+      - Not to fail where RV(pending_actions) are left for other bindings, so that they can be done first. Whoever does
+        them fails after them with RV(ignore:msg). The role does so.
+    type: bool
+    default: false
+  decommission_agent:
+    description: With O(state=absent), what becomes of the agent, unless something else logs in as it.
+    type: str
+    choices: [keep, disable, delete]
+    default: disable
+  decommission_adopted:
+    description: With O(state=absent), whether to delete applications that were there before the first secret.
+    type: bool
+    default: false
+notes:
+  - The connection options are taken from the task, the host's variables of the same names, or the environment.
+  - With C(async) the task is refused, since the stored secrets are the controller's.
+  - What of this is assumed about Halo stands in the README.
 seealso:
-  - module: haloops.halo.halo_credential
   - module: haloops.halo.halo_api_agent
   - module: haloops.halo.halo_application
   - module: haloops.halo.halo_integrator
+  - plugin: haloops.halo.credential
+    plugin_type: lookup
 """
 
 EXAMPLES = r"""
-- name: What would have to be done
+- name: An API-only agent, and an application that logs in as it
   haloops.halo.halo_binding:
-    store: file
-    store_dir: "{{ inventory_dir }}/halo_credentials"
     bindings:
       - name: Ticket integration
-        agent: {name: api-tickets, roles: [API Integration]}
+        agent: {name: api-tickets, roles: [API Integration], teams: [1st Line Support]}
         application: {scopes: [read:tickets, edit:tickets]}
-  check_mode: true
-  register: outlook
+        previous_agent: disable
+  register: converged
+
+- name: As whom it logs in from now on
+  ansible.builtin.debug:
+    msg: "{{ binding.client_id }} logs in as {{ binding.agent_name }}"
+  vars:
+    binding: "{{ converged.bindings['Ticket integration'] }}"
+
+- name: Out of service
+  haloops.halo.halo_binding:
+    state: absent
+    bindings:
+      - name: Ticket integration
+        agent: {name: api-tickets}
 """
 
 RETURN = r"""
 bindings:
-  description: Of each binding, by its name, the ids of agent and application and what became of the secret.
-  returned: success
+  description: What became of each binding, by its name. No secret is in it.
+  returned: when Halo could be asked
   type: dict
+  contains:
+    kind:
+      description: V(application) or V(integrator).
+      type: str
+    agent_id:
+      description: Id of the agent; null for one that check mode would make.
+      type: int
+    agent_name:
+      description: Its name.
+      type: str
+    application_id:
+      description: Id of the application.
+      type: str
+    client_id:
+      description: Its client ID.
+      type: str
+    hosted:
+      description: Whether it is the Integrator and Halo hosts it.
+      type: bool
+    changed:
+      description: Whether anything was changed, or, in check mode, would be.
+      type: bool
+    rotated:
+      description: Whether there is a new secret, or, in check mode, would be.
+      type: bool
+    reason:
+      description:
+        - Why, V(created), V(agent_changed), V(login_type_changed), V(requested), V(expired), V(missing), V(invalid) or
+          V(none).
+      type: str
+    verified:
+      description: Whether the secret is proven to log in; null where it was not tried.
+      type: bool
+    made_at:
+      description: When the current secret was made, UTC.
+      type: str
+    due_at:
+      description: When it is to be replaced because of its age.
+      type: str
+    drift:
+      description: What was not as declared, in sentences.
+      type: list
+      elements: str
+    previous_agent_id:
+      description: Id of the agent that it logged in as before.
+      type: int
+    previous_agent:
+      description: What became of that agent, V(disabled), V(deleted), or why it was kept.
+      type: str
+    warnings:
+      description: What the user should know.
+      type: list
+      elements: str
+    error:
+      description: What failed for this binding; null where nothing did.
+      type: str
+    handover:
+      description: The text for Halo's support, where Halo hosts the Integrator and its secret was changed.
+      type: str
   sample:
     Ticket integration:
       kind: application
@@ -282,41 +350,47 @@ bindings:
       application_id: 6f1d2f0e-8a77-4f0c-9d53-0c7a52b4f1aa
       client_id: 0b1e7a52-0c59-49b5-8f2c-0f2f4c2c7d11
       hosted: false
-      changed: false
+      changed: true
       rotated: false
       reason: none
       verified: true
+      made_at: "2026-03-02T09:14:07.120431+00:00"
+      due_at: null
+      drift: ["roles: API Integration is missing"]
       previous_agent_id: null
       previous_agent: null
+      warnings: []
+      error: null
       handover: null
-instance:
-  description: Address of the instance.
-  returned: success
-  type: str
-rehearsal:
-  description: Whether this was check mode, and nothing was changed.
-  returned: success
-  type: bool
-login:
+pending_actions:
   description:
-    - Where the run's own application is a binding and the given secret no longer logs in, C(name) of that binding and
-      C(label) of the stored secret that was used instead. Null otherwise.
-  returned: success
-  type: dict
-todo:
-  description: What the role's other tasks have to do, in this order; empty when all is as it shall be.
-  returned: success
+    - What is left for tasks of the user's own, in this order. C(action) is C(own_login), C(deliver) or C(handover).
+    - Check mode has none but C(own_login), where the run itself had to log in with a stored secret.
+  returned: when Halo could be asked
   type: list
   elements: dict
   sample: []
+instance:
+  description: Address of the instance.
+  returned: when Halo could be asked
+  type: str
+check_mode:
+  description: Whether this was check mode, and nothing was changed.
+  returned: when Halo could be asked
+  type: bool
+error:
+  description: What Halo answered to the request that failed.
+  returned: failure
+  type: dict
+  sample: {method: POST, path: /Application, status: 400, answer: "Invalid scope"}
 """
 
-from ansible_collections.haloops.halo.plugins.module_utils.binding import bindings
-from ansible_collections.haloops.halo.plugins.module_utils.module import run_module
+from ansible_collections.haloops.halo.plugins.module_utils.binding import BINDINGS
+from ansible_collections.haloops.halo.plugins.module_utils.module import run_on_controller
 
 
 def main() -> None:
-    run_module(bindings())
+    run_on_controller(BINDINGS)
 
 
 if __name__ == "__main__":

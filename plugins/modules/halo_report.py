@@ -10,14 +10,14 @@ short_description: Write the fleet report of a play
 version_added: 0.9.0
 author: Halo Ops contributors (@haloops)
 description:
-  - Collects what the role P(haloops.halo.halo_integration#role) left with all hosts of the play, and writes it as one
-    self-contained HTML page and as JSON. No secret is in either.
+  - Collects what the role P(haloops.halo.halo_integration#role) left with all hosts of the play, says in the terminal
+    what is not as it was, one line for each binding, and counts the rest.
+  - With O(path) it also writes that as one self-contained HTML page and as JSON. No secret is in either.
   - It always works on the controller, and in check mode too. Run it once.
 options:
   path:
-    description: The file to write; C(.html) and C(.json) take the place of its ending.
+    description: The file to write; C(.html) and C(.json) take the place of its ending. No file unless set.
     type: path
-    required: true
   title:
     description: Title of the page.
     type: str
@@ -48,11 +48,11 @@ summary:
   sample: {failed: 0, drifted: 0, rotated: 1, changed: 0, unchanged: 199}
 html:
   description: Path of the page.
-  returned: success
+  returned: with O(path)
   type: str
 json:
   description: Path of the JSON file.
-  returned: success
+  returned: with O(path)
   type: str
 """
 
@@ -62,7 +62,7 @@ from ansible.module_utils.basic import AnsibleModule
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "path": {"type": "path", "required": True},
+            "path": {"type": "path"},
             "title": {"type": "str", "default": "Halo integrations"},
         },
         supports_check_mode=True,

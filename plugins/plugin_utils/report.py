@@ -13,6 +13,9 @@ import tempfile
 import typing as t
 
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ..module_utils.errors import one_line
 
 STATES = ("failed", "drifted", "rotated", "changed", "unchanged")
 COLUMNS = ("tenant", "binding", "state", "agent", "reason", "verified", "note")
@@ -26,34 +29,72 @@ def rows(tenant: str, url: str, result: t.Any, failure: str | None) -> list[Row]
     :param result: ``halo_integration_result`` of the tenant, None where there is none
     :param failure: what failed, None where nothing did
     """
+    result = result or {}
     found: list[Row] = []
-    for name, binding in ((result or {}).get("bindings") or {}).items():
-        state = "rotated" if binding.get("rotated") else "changed" if binding.get("changed") else "unchanged"
-        if (result or {}).get("rehearsal") and state != "unchanged":
-            state = "drifted"
+    bindings = result.get("bindings") or {}
+    # a failure that is none of a binding's own is said of each
+    common = failure if failure and not any(binding.get("error") for binding in bindings.values()) else None
+    for name, binding in bindings.items():
+        wrong = binding.get("error") or common
         found.append(
             {
                 "tenant": tenant,
                 "url": url,
                 "binding": name,
-                "state": "failed" if failure else state,
+                "state": "failed" if wrong else _state(binding, bool(result.get("check_mode"))),
                 "agent": binding.get("agent_name"),
                 "client_id": binding.get("client_id"),
                 "reason": binding.get("reason"),
                 "verified": binding.get("verified"),
-                "note": failure or _note(binding),
+                "made_at": binding.get("made_at"),
+                "due_at": binding.get("due_at"),
+                "drift": binding.get("drift") or [],
+                "note": wrong or _note(binding),
             }
         )
     if not found:
-        nothing = dict.fromkeys(("binding", "agent", "client_id", "reason", "verified"))
+        nothing = dict.fromkeys(("binding", "agent", "client_id", "reason", "verified", "made_at", "due_at"))
         state = "failed" if failure else "unchanged"
-        found.append({"tenant": tenant, "url": url, **nothing, "state": state, "note": failure})
+        found.append({"tenant": tenant, "url": url, **nothing, "drift": [], "state": state, "note": failure})
     return found
 
 
+def _state(binding: Row, check_mode: bool) -> str:
+    if not (binding.get("rotated") or binding.get("changed")):
+        return "unchanged"
+    if check_mode:
+        return "drifted"
+    return "rotated" if binding.get("rotated") else "changed"
+
+
 def _note(binding: Row) -> str | None:
-    retired = binding.get("previous_agent")
-    return binding.get("handover") or (f"previous agent: {retired}" if retired else None)
+    notes = list(binding.get("warnings") or [])
+    if binding.get("previous_agent") and not notes:
+        notes.append(f"previous agent: {binding['previous_agent']}")
+    return binding.get("handover") or " ".join(notes) or None
+
+
+def lines(report: list[Row]) -> list[str]:
+    """What a person has to know of a run: one line for each binding that is not as it was, and a count of the rest."""
+    said = []
+    for row in report:
+        if row["state"] != "unchanged":
+            said.append(one_line(f"{row['tenant']}: {_in_words(row)}", 1000))
+    rest = sum(row["state"] == "unchanged" for row in report)
+    if rest:
+        said.append(f"{rest} as declared" if said else f"All {rest} as declared.")
+    return said
+
+
+def _in_words(row: Row) -> str:
+    name = f"{row['binding']} " if row["binding"] else ""
+    if row["state"] == "failed":
+        return f"{name}failed: {row['note']}"
+    if row["state"] == "rotated":
+        proof = {True: ", verified", False: ", NOT verified"}.get(row["verified"], "")
+        return f"{name}rotated ({row['reason']}){proof}" + (f"; {row['note']}" if row["note"] else "")
+    drift = "; ".join(row["drift"]) or (f"a new secret is due ({row['reason']})" if row["reason"] != "none" else "")
+    return f"{name}{row['state']}: {drift}"
 
 
 def summary(report: list[Row]) -> dict[str, int]:
@@ -103,9 +144,8 @@ class ReportAction(ActionBase):
     def run(self, tmp: t.Any = None, task_vars: t.Any = None) -> dict[str, t.Any]:
         task_vars = task_vars or {}
         result: dict[str, t.Any] = super().run(tmp, task_vars)
-        spec = {"path": {"type": "path", "required": True}, "title": {"type": "str", "default": "Halo integrations"}}
+        spec = {"path": {"type": "path"}, "title": {"type": "str", "default": "Halo integrations"}}
         _dummy, args = self.validate_argument_spec(spec)
-        path = os.path.splitext(args["path"])[0]
         hostvars = task_vars["hostvars"]
         report: list[Row] = []
         for host in task_vars["ansible_play_hosts_all"]:
@@ -115,13 +155,19 @@ class ReportAction(ActionBase):
                 left = known.get("halo_integration_result") or {}
                 url = str(left.get("instance") or known.get("halo_url") or "")
                 report += rows(host, url, left, str(failure) if failure else None)
+        for line in lines(report):
+            Display().display(line)
         counts = summary(report)
+        result = {**result, "changed": False, "summary": counts}
+        if not args["path"]:
+            return result
+        path = os.path.splitext(args["path"])[0]
         try:
             write(path + ".json", json.dumps({"summary": counts, "rows": report}, indent=2, default=str))
             write(path + ".html", page(report, args["title"]))
         except OSError as error:
             return {**result, "failed": True, "msg": f"The report could not be written to {path}: {error.strerror}."}
-        return {**result, "changed": False, "summary": counts, "html": path + ".html", "json": path + ".json"}
+        return {**result, "html": path + ".html", "json": path + ".json"}
 
 
 _PAGE = """<!DOCTYPE html>

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 import yaml
 from ansible.module_utils import basic
-from ansible_collections.haloops.halo.plugins.module_utils.binding import BINDING
+from ansible_collections.haloops.halo.plugins.module_utils.binding import BINDINGS
+from ansible_collections.haloops.halo.plugins.module_utils.lifecycle import LABELS
 from ansible_collections.haloops.halo.plugins.module_utils.spec import (
     CONNECTION,
     Choice,
@@ -30,12 +31,12 @@ from ansible_collections.haloops.halo.plugins.module_utils.spec import (
     Text,
     Values,
 )
+from ansible_collections.haloops.halo.plugins.plugin_utils.stores import DEFAULT_FOLDER, DEFAULT_STORE, VARIABLES
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PACKAGE = "ansible_collections.haloops.halo.plugins"
 COLLECTION = "haloops.halo."
-DESCRIPTION = ROOT.parent / "shared" / "halo-openapi-subset.json"
-EXCERPT = Path(__file__).resolve().parent / "data" / "halo_fields.json"
+DATA = Path(__file__).resolve().parent / "data"
 
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
 ACTIONS = sorted(path.stem for path in (ROOT / "plugins" / "action").glob("*.py"))
@@ -53,7 +54,7 @@ every_resource = pytest.mark.parametrize("resource", RESOURCES.values(), ids=RES
 every_module = pytest.mark.parametrize("name", MODULES)
 
 
-# Halo's description of its API
+# Halo's description of its API, of which data/ holds excerpts: fields with their types, paths with their parameters
 
 # which of its schemas a resource, or what others refer to, is of
 SCHEMAS = {
@@ -66,28 +67,11 @@ SCHEMAS = {
 Types = dict[str, dict[str, Any]]
 
 
-def _described() -> Types:
+@pytest.fixture(scope="module")
+def types() -> Types:
     """Schema to field to type: a word, or a list of the name of what an array holds."""
-    schemas = json.loads(DESCRIPTION.read_text())["components"]["schemas"]
-
-    def kind(found: dict[str, Any]) -> Any:
-        if found.get("type") == "array":
-            return [found["items"].get("$ref", found["items"].get("type", "")).rpartition("/")[2]]
-        return found.get("type") or found.get("$ref", "").rpartition("/")[2]
-
-    return {
-        name: {field: kind(found) for field, found in schema["properties"].items()} for name, schema in schemas.items()
-    }
-
-
-@pytest.fixture(params=["Halo's description", "excerpt"], scope="module")
-def types(request: pytest.FixtureRequest) -> Types:
-    if request.param == "excerpt":
-        found: Types = json.loads(EXCERPT.read_text())
-        return found
-    if not DESCRIPTION.exists():
-        pytest.skip("Halo's description is not at hand; the excerpt is")
-    return _described()
+    found: Types = json.loads((DATA / "halo_fields.json").read_text())
+    return found
 
 
 def fits(types: Types, value: Any, kind: Any) -> bool:
@@ -155,20 +139,28 @@ def test_what_is_read_exists_in_halos_description(resource: Resource, types: Typ
 
 @every_resource
 def test_requests_exist_in_halos_description(resource: Resource) -> None:
-    if not DESCRIPTION.exists():
-        pytest.skip("Halo's description is not at hand, and the excerpt holds fields alone")
-    paths = json.loads(DESCRIPTION.read_text())["paths"]
-
-    def parameters(path: str) -> set[str]:
-        return {found["name"] for found in paths[path]["get"].get("parameters", [])}
-
+    paths: dict[str, dict[str, list[str]]] = json.loads((DATA / "halo_paths.json").read_text())
     assert {"get", "post"} <= set(paths[resource.path])
-    assert set(resource.query) <= parameters(resource.path)
+    assert set(resource.query) <= set(paths[resource.path]["get"])
     if not resource.singleton:
         assert {"get", "delete"} <= set(paths[resource.path + "/{id}"])
-        assert "includedetails" in parameters(resource.path + "/{id}")
+        assert "includedetails" in paths[resource.path + "/{id}"]["get"]
     for target in (field.target for field in resource.fields if hasattr(field, "target")):
-        assert set(target.query) <= parameters(target.path)
+        assert set(target.query) <= set(paths[target.path]["get"])
+
+
+@every_resource
+def test_keys_of_rows_exist_in_halos_description(resource: Resource, types: Types) -> None:
+    """What a set of references is read and written by, row by row, switches included."""
+    for field in resource.fields:
+        (held,) = types[SCHEMAS[resource.path]].get(field.api, [""]) if isinstance(field, (Refs, Values)) else [""]
+        if isinstance(field, Refs):
+            assert {field.id_key, field.name_key} <= set(types[held])
+            for name in (*field.switches.values(), *field.fresh):
+                assert types[held][name] == "boolean", name
+            assert set(field.switches.values()) <= set(field.fresh), "a new row says all that may be set"
+        elif isinstance(field, Values):
+            assert {field.key, *field.also} <= set(types[held])
 
 
 # Secrets
@@ -271,20 +263,20 @@ def documentation(name: str, kind: str = "modules") -> dict[str, Any]:
 def _compare(documented: dict[str, Any], options: dict[str, Any], above: str = "") -> None:
     assert set(documented) == set(options), above
     for name, option in options.items():
-        path, told = above + name, documented[name]
-        assert told.get("description"), path
-        assert told.get("type", "str") == option.get("type", "str"), path
+        path, found = above + name, documented[name]
+        assert found.get("description"), path
+        assert found.get("type", "str") == option.get("type", "str"), path
         for key in ("default", "choices", "elements", "aliases"):
-            assert told.get(key) == option.get(key), (path, key)
-        assert bool(told.get("required")) == bool(option.get("required")), path
-        _compare(told.get("suboptions") or {}, option.get("options") or {}, f"{path}.")
+            assert found.get(key) == option.get(key), (path, key)
+        assert bool(found.get("required")) == bool(option.get("required")), path
+        _compare(found.get("suboptions") or {}, option.get("options") or {}, f"{path}.")
 
 
 @every_module
-def test_the_documentation_tells_the_options_as_they_are(name: str) -> None:
-    told = documentation(name)
-    assert told["module"] == name
-    _compare(told["options"], argument_spec(name))
+def test_options_are_documented_as_they_are(name: str) -> None:
+    documented = documentation(name)
+    assert documented["module"] == name
+    _compare(documented["options"], argument_spec(name))
     assert constructed(name)["supports_check_mode"] is True
 
 
@@ -320,10 +312,10 @@ def returns(name: str) -> dict[str, Any]:
 
 @every_module
 def test_what_is_returned_is_described(name: str) -> None:
-    for key, told in returns(name).items():
-        assert told["description"], key
-        assert told["returned"], key
-        assert told["type"], key
+    for key, described in returns(name).items():
+        assert described["description"], key
+        assert described["returned"], key
+        assert described["type"], key
 
 
 def managing(resource: Resource) -> str:
@@ -335,8 +327,8 @@ def managing(resource: Resource) -> str:
 @every_resource
 def test_the_described_object_has_the_keys_of_the_public_view(resource: Resource) -> None:
     view = set(resource.public({}))
-    told = returns(managing(resource))[resource.key]
-    assert set(told["contains"]) == set(told["sample"]) == view
+    described = returns(managing(resource))[resource.key]
+    assert set(described["contains"]) == set(described["sample"]) == view
     if resource.plural:
         listed = [returns(name)[resource.plural] for name in MODULES if resource.plural in returns(name)]
         assert len(listed) == 1
@@ -360,7 +352,6 @@ def test_every_module_has_an_action_plugin() -> None:
 
 # action plugins whose options are not those of their operation
 OWN_OPTIONS = {
-    "halo_credential": "works on the store alone, and validates by CREDENTIAL, as its module does",
     "halo_report": "asks no Halo, and is no HaloAction",
 }
 
@@ -396,6 +387,19 @@ def test_lookups_are_documented(name: str) -> None:
     assert yaml.safe_load(lookup.RETURN)["_raw"]["type"] == "list"
 
 
+def test_the_options_of_the_lookup_credential_are_documented() -> None:
+    lookup = importlib.import_module(f"{PACKAGE}.lookup.credential")
+    options = documentation("credential", "lookup")["options"]
+    assert set(options) == {"_terms", *lookup.OPTIONS}
+    assert set(lookup.OPTIONS) == {"label", "max_age_days", "jitter", *VARIABLES}
+    assert sorted(options["label"]["choices"]) == sorted(LABELS)
+    for name in VARIABLES:
+        # a lookup takes from the host what the engine does
+        assert VARIABLES[name] in "".join(options[name]["description"]), name
+        engine = BINDINGS.with_connection()[name]
+        assert options[name]["type"] == engine["type"].replace("path", "str"), name
+
+
 @pytest.mark.parametrize("name", [*MODULES, *(f"lookup_{name}" for name in LOOKUPS)])
 def test_every_plugin_has_an_integration_target(name: str) -> None:
     target = ROOT / "tests" / "integration" / "targets" / name
@@ -413,20 +417,15 @@ ROLE = ROOT / "roles" / "halo_integration"
 
 ENTRIES: dict[str, Any] = yaml.safe_load((ROLE / "meta" / "argument_specs.yml").read_text())["argument_specs"]
 every_entry = pytest.mark.parametrize("entry", ENTRIES)
+PREFIX = "halo_integration_"
+# of the options that feed the engine, those for which the engine has no default, and what it does without one
+UNSET = {"bindings": [], "store": DEFAULT_STORE, "store_dir": DEFAULT_FOLDER, "store_options": {}}
 
 
-def _agree(role: dict[str, Any], module: dict[str, Any], above: str = "") -> None:
-    assert set(role) == set(module), above
-    for name, option in module.items():
-        for key in ("type", "default", "choices", "elements", "no_log"):
-            default = "str" if key == "type" else None
-            assert role[name].get(key, default) == option.get(key, default), (above + name, key)
-        assert bool(role[name].get("required")) == bool(option.get("required")), above + name
-        _agree(role[name].get("options") or {}, option.get("options") or {}, f"{above}{name}.")
-
-
-def test_a_binding_of_the_role_is_a_binding_of_the_module() -> None:
-    _agree(ENTRIES["main"]["options"]["halo_integration_bindings"]["options"], BINDING)
+def of_the_engine(entry: str) -> dict[str, dict[str, Any]]:
+    """The options of an entry of the role that are options of the engine, by the engine's names."""
+    options: dict[str, dict[str, Any]] = ENTRIES[entry]["options"]
+    return {name.removeprefix(PREFIX): option for name, option in options.items() if name not in CONNECTION}
 
 
 @every_entry
@@ -443,6 +442,36 @@ def test_connection_options_of_the_role_are_those_of_the_modules(entry: str) -> 
 
 def test_the_role_takes_the_four_connection_options() -> None:
     assert {"halo_url", "halo_tenant", "halo_client_id", "halo_client_secret"} <= set(ENTRIES["main"]["options"])
+
+
+@every_entry
+def test_options_of_the_role_are_those_of_the_engine_that_they_feed(entry: str) -> None:
+    for name, option in of_the_engine(entry).items():
+        engine = BINDINGS.options[name]
+        assert option["description"], name
+        assert option["type"] == engine["type"].replace("path", "str"), name
+        for key in ("choices", "elements"):
+            assert option.get(key) == engine.get(key), (name, key)
+        assert bool(option.get("no_log")) == bool(engine.get("no_log")), name
+        assert option.get("default") == UNSET.get(name, engine.get("default")), name
+
+
+def test_the_role_does_not_repeat_what_a_binding_is() -> None:
+    for entry in ENTRIES.values():
+        bindings = entry["options"][PREFIX + "bindings"]
+        assert "options" not in bindings
+        assert f"M({COLLECTION}halo_binding#module)" in "".join(bindings["description"])
+
+
+@every_entry
+def test_options_of_the_role_reach_the_engine(entry: str) -> None:
+    """In its task, or, for the store, as the host's variable of the same name."""
+    tasks = yaml.safe_load((ROLE / "tasks" / f"{entry}.yml").read_text())
+    (given,) = (task[COLLECTION + "halo_binding"] for task in tasks if COLLECTION + "halo_binding" in task)
+    for name in of_the_engine(entry):
+        if VARIABLES.get(name) != PREFIX + name:
+            assert re.search(rf"\b{PREFIX}{name}\b", str(given[name])), name
+    assert set(given) <= set(BINDINGS.options)
 
 
 def test_defaults_of_the_role_are_the_documented_ones() -> None:

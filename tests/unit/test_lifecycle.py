@@ -9,24 +9,34 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from ansible_collections.haloops.halo.plugins.module_utils.lifecycle import (
+    ADOPT,
     HALO_REASONS,
     LABEL_KEYS,
     REASONS,
     Decision,
     Facts,
+    acknowledge,
+    adopt,
     amend,
-    begin,
+    create,
     decide,
+    dismantle,
+    due_at,
     entry,
     expired,
     finish,
-    settle,
-    withdraw,
+    is_empty,
+    late_seconds,
+    made_at,
 )
+from ansible_collections.haloops.halo.plugins.module_utils.schedule import Age
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 VALUES: dict[str, tuple[Any, ...]] = {
     "halo": (*HALO_REASONS, "none"),
@@ -38,6 +48,7 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "requested": (False, True),
     "expired": (False, True),
     "hosted": (False, True),
+    "adopt": ADOPT,
 }
 EVERYTHING = [
     (Facts(**dict(zip(VALUES, values, strict=True))), verify)
@@ -60,52 +71,61 @@ def failures(rule: Any) -> list[Any]:
     ]
 
 
+def facts_alone(facts: Facts) -> bool:
+    """Whether nothing but what is stored and found calls for anything."""
+    return facts.halo == "none" and not facts.requested and not facts.expired and not facts.has_pending
+
+
 RULES = {
     "a decision is made over everything, and it is one of a few": lambda facts, verify, made: (
         isinstance(made, Decision)
         and made.reason in REASONS
         # what is not decided is nothing else
         and (not made.test_current or made == Decision(test_current=True))
+        and (not made.prove or made == Decision(prove=True))
+        and (not made.refuse or made == Decision(refuse=True))
         and (made.reason == "none" or made.promote or made.rotate)
         and (not made.rotate or made.reason != "none")
     ),
     "a pending secret that logs in is promoted before anything else": lambda facts, verify, made: (
         made.promote == (facts.has_pending and facts.pending_valid)
     ),
-    "what Halo demands is done, and is the reason that is told": lambda facts, verify, made: (
+    "what Halo demands is done, and is the reason that is given": lambda facts, verify, made: (
         facts.halo == "none" or (made.rotate and made.reason == facts.halo)
     ),
     "a pending secret that logs in answers every cause but one of Halo's own": lambda facts, verify, made: (
-        not (made.promote and facts.halo == "none") or not made.rotate
+        not (made.promote and facts.halo == "none") or (not made.rotate and made.reason == facts.pending_reason)
     ),
     "what an earlier run began and did not send starts over": lambda facts, verify, made: (
         not (facts.has_pending and not facts.pending_valid and not facts.hosted) or made.rotate
     ),
     "nothing is made where nothing calls for it": lambda facts, verify, made: (
         not made.rotate
-        or facts.halo != "none"
-        or facts.requested
-        or facts.expired
-        or facts.has_pending
-        or not facts.has_current
+        or not facts_alone(facts)
+        or (not facts.has_current and facts.adopt == "rotate")
         or facts.current_valid is False
     ),
+    "a secret that the store does not know is left alone unless the user says otherwise": lambda facts, verify, made: (
+        (made.refuse or made.prove)
+        is (facts_alone(dataclasses.replace(facts, expired=False)) and not facts.has_current)
+        if facts.adopt != "rotate" and not facts.hosted
+        else not made.refuse and not made.prove
+    ),
+    "a secret that is given is proven only where it would be refused otherwise": lambda facts, verify, made: (
+        made.prove
+        is (
+            facts.adopt == "proven"
+            and decide(dataclasses.replace(facts, adopt="false"), verify) == Decision(refuse=True)
+        )
+    ),
     "the secret of an Integrator that Halo hosts is touched only where Halo demands it": lambda facts, verify, made: (
-        not (facts.hosted and facts.halo == "none") or (not made.rotate and not made.test_current)
+        not (facts.hosted and facts.halo == "none") or made == Decision(made.promote, reason=made.reason)
     ),
     "a secret that was proven and not called into question stays": lambda facts, verify, made: (
-        not (
-            facts.has_current
-            and facts.current_valid
-            and not facts.has_pending
-            and facts.halo == "none"
-            and not facts.requested
-            and not facts.expired
-        )
-        or made == Decision()
+        not (facts.has_current and facts.current_valid and facts_alone(facts)) or made == Decision()
     ),
     "a secret that does not log in is replaced": lambda facts, verify, made: (
-        facts.current_valid is not False or facts.hosted or made.rotate or made.promote
+        facts.current_valid is not False or facts.hosted or made.rotate or made.promote or not facts.has_current
     ),
     "a login is tried only where its outcome decides": lambda facts, verify, made: (
         not made.test_current
@@ -118,6 +138,10 @@ RULES = {
         )
     ),
     "without verification nothing waits for a login": lambda facts, verify, made: verify or not made.test_current,
+    "with it nothing that is stored is taken for good": lambda facts, verify, made: (
+        made.test_current
+        is (verify and facts.has_current and facts.current_valid is None and facts_alone(facts) and not facts.hosted)
+    ),
 }
 
 
@@ -126,56 +150,73 @@ def test_decide(rule: Any) -> None:
     assert failures(rule)[:3] == []
 
 
-# facts -> what is done and why; None: the login of the current secret is tried first
-DECISIONS = {
-    "nothing stored, a new application": ({"halo": "created"}, (False, True, "created")),
-    "nothing stored, an application that was there": ({}, (False, True, "missing")),
-    "all as it shall be": ({"has_current": True, "current_valid": True}, (False, False, "none")),
-    "not proven yet": ({"has_current": True}, None),
-    "does not log in any more": ({"has_current": True, "current_valid": False}, (False, True, "invalid")),
-    "asked for": ({"has_current": True, "requested": True}, (False, True, "requested")),
-    "too old": ({"has_current": True, "expired": True}, (False, True, "expired")),
-    "asked for and too old": ({"has_current": True, "requested": True, "expired": True}, (False, True, "requested")),
-    "another agent": ({"has_current": True, "halo": "agent_changed"}, (False, True, "agent_changed")),
+# facts -> promote, rotate, reason; what is neither is named
+DECISIONS: dict[str, tuple[dict[str, Any], Decision]] = {
+    "nothing stored, a new application": ({"halo": "created"}, Decision(rotate=True, reason="created")),
+    "nothing stored, an application that was there": ({}, Decision(refuse=True)),
+    "the same, to be replaced": ({"adopt": "rotate"}, Decision(rotate=True, reason="missing")),
+    "the same, its secret given": ({"adopt": "proven"}, Decision(prove=True)),
+    "the same, asked for": ({"requested": True}, Decision(rotate=True, reason="requested")),
+    "the same, another agent": ({"halo": "agent_changed"}, Decision(rotate=True, reason="agent_changed")),
+    "all as it shall be": ({"has_current": True, "current_valid": True}, Decision()),
+    "not proven yet": ({"has_current": True}, Decision(test_current=True)),
+    "does not log in any more": (
+        {"has_current": True, "current_valid": False},
+        Decision(rotate=True, reason="invalid"),
+    ),
+    "asked for": ({"has_current": True, "requested": True}, Decision(rotate=True, reason="requested")),
+    "too old": ({"has_current": True, "expired": True}, Decision(rotate=True, reason="expired")),
+    "asked for and too old": (
+        {"has_current": True, "requested": True, "expired": True},
+        Decision(rotate=True, reason="requested"),
+    ),
     "another agent, and asked for": (
         {"has_current": True, "halo": "agent_changed", "requested": True},
-        (False, True, "agent_changed"),
+        Decision(rotate=True, reason="agent_changed"),
     ),
     "killed before it was sent": (
         {"has_current": True, "has_pending": True, "pending_reason": "expired"},
-        (False, True, "expired"),
+        Decision(rotate=True, reason="expired"),
+    ),
+    "killed before it was sent, and asked for": (
+        {"has_current": True, "has_pending": True, "pending_reason": "expired", "requested": True},
+        Decision(rotate=True, reason="requested"),
     ),
     "killed after it was sent": (
         {"has_current": True, "has_pending": True, "pending_valid": True, "pending_reason": "agent_changed"},
-        (True, False, "agent_changed"),
+        Decision(promote=True, reason="agent_changed"),
     ),
     "killed after it was sent, and asked for again": (
-        {
-            "has_current": True,
-            "has_pending": True,
-            "pending_valid": True,
-            "pending_reason": "requested",
-            "requested": True,
-        },
-        (True, False, "requested"),
+        {"has_pending": True, "pending_valid": True, "pending_reason": "requested", "requested": True},
+        Decision(promote=True, reason="requested"),
     ),
     "killed after it was sent, then another agent": (
         {"has_pending": True, "pending_valid": True, "pending_reason": "created", "halo": "agent_changed"},
-        (True, True, "agent_changed"),
+        Decision(promote=True, rotate=True, reason="agent_changed"),
     ),
-    "killed, of unknown reason": ({"has_pending": True}, (False, True, "invalid")),
-    "hosted, nothing stored": ({"hosted": True}, (False, False, "none")),
-    "hosted, and asked for elsewhere": ({"hosted": True, "requested": True}, (False, False, "none")),
+    "killed, of unknown reason": ({"has_pending": True}, Decision(rotate=True, reason="invalid")),
+    "valid, and not there": ({"pending_valid": True, "has_current": True, "current_valid": True}, Decision()),
+    "hosted, nothing stored": ({"hosted": True}, Decision()),
+    "hosted, killed before it was sent": ({"hosted": True, "has_pending": True}, Decision()),
+    "hosted, killed after it was sent": (
+        {"hosted": True, "has_pending": True, "pending_valid": True, "pending_reason": "expired"},
+        Decision(promote=True, reason="expired"),
+    ),
+    "hosted, and Halo demands it": (
+        {"hosted": True, "halo": "agent_changed"},
+        Decision(rotate=True, reason="agent_changed"),
+    ),
 }
 
 
-@pytest.mark.parametrize(("known", "done"), DECISIONS.values(), ids=DECISIONS)
-def test_decisions(known: dict[str, Any], done: tuple[bool, bool, str] | None) -> None:
-    made = decide(Facts(**known))
-    assert made == (Decision(*done) if done else Decision(test_current=True))
+@pytest.mark.parametrize(("known", "decision"), DECISIONS.values(), ids=DECISIONS)
+def test_decisions(known: dict[str, Any], decision: Decision) -> None:
+    assert decide(Facts(**known)) == decision
 
 
 # Steps
+
+MADE_AT = "2026-06-20T12:00:00.000000+00:00"
 
 
 def label(secret: str | None, **more: Any) -> dict[str, Any] | None:
@@ -186,7 +227,12 @@ def stored(
     pending: str | None = None, current: str | None = None, previous: str | None = None, **more: Any
 ) -> dict[str, Any]:
     labels = {"pending": label(pending), "current": label(current), "previous": label(previous)}
-    return {**labels, "owed": {"deliver": False, "retire": None}, "origin": None, **more}
+    others = {"outstanding": {"deliver": None, "retire": []}, "origin": None, "attempt": 0, "instance": None}
+    return {**labels, **others, "binding": None, **more}
+
+
+def retire(*agents: str, made_at: str | None = "then", deliver: str | None = None) -> dict[str, Any]:
+    return {"deliver": deliver, "retire": [{"agent_id": one, "made_at": made_at} for one in agents]}
 
 
 @pytest.mark.parametrize(
@@ -198,33 +244,54 @@ def stored(
         [],
         {"pending": None, "current": {}, "previous": {"client_secret": ""}},
         {"current": {"client_id": "without its secret"}},
-        {"current": "text", "owed": "text", "origin": ""},
-        {"owed": {"deliver": None, "retire": ""}},
+        {"current": "text", "outstanding": "text", "origin": "", "attempt": "3", "instance": "", "binding": ""},
+        {"outstanding": {"deliver": "", "retire": ""}},
+        {"outstanding": {"retire": {"agent_id": "7"}}},
+        {"outstanding": {"retire": 7}},
+        {"outstanding": {"retire": ["7", None, {}, {"agent_id": None}, {"made_at": "then"}]}},
     ],
 )
 def test_an_entry_of_nothing(found: Any) -> None:
     assert entry(found) == stored()
+    assert is_empty(entry(found))
+
+
+@pytest.mark.parametrize("name", ["pending", "current", "previous"])
+def test_an_entry_with_a_secret_is_not_empty(name: str) -> None:
+    assert not is_empty(entry({name: {"client_secret": "s"}}))
 
 
 def test_an_entry_is_made_whole_and_nothing_else_is_kept() -> None:
     found = {
         "current": {"client_secret": "s", "agent_id": 7, "more": 1},
-        "owed": {"retire": 9},
+        "outstanding": {"deliver": "now", "retire": [{"agent_id": 9, "more": 1}, {"agent_id": "8", "made_at": "then"}]},
         "origin": "created",
+        "attempt": 3,
+        "instance": "https://halo.example.com",
+        "binding": "Sync",
         "more": 1,
     }
-    whole = stored(owed={"deliver": False, "retire": 9}, origin="created", current=None)
+    items = [{"agent_id": "9", "made_at": None}, {"agent_id": "8", "made_at": "then"}]
+    whole = stored(
+        current=None,
+        outstanding={"deliver": "now", "retire": items},
+        origin="created",
+        attempt=3,
+        instance="https://halo.example.com",
+        binding="Sync",
+    )
     whole["current"] = label("s", agent_id=7)
     assert entry(found) == whole
     assert entry(whole) == whole
 
 
-def test_begin_leaves_the_secret_in_force_where_it_is() -> None:
-    now = stored(current="a", previous="b")
-    assert begin(now, {"client_secret": "c", "reason": "expired"}) == {
+def test_create_leaves_the_secret_in_force_where_it_is() -> None:
+    now = stored(current="a", previous="b", attempt=4)
+    assert create(now, {"client_secret": "c", "reason": "expired", "more": 1}) == {
         **now,
         "pending": label("c", reason="expired"),
         "origin": "adopted",
+        "attempt": 5,
     }
 
 
@@ -239,7 +306,7 @@ def test_begin_leaves_the_secret_in_force_where_it_is() -> None:
     ],
 )
 def test_the_origin_is_noted_once(origin: str | None, reason: str, after: str) -> None:
-    assert begin(stored(origin=origin), {"client_secret": "c", "reason": reason})["origin"] == after
+    assert create(stored(origin=origin), {"client_secret": "c", "reason": reason})["origin"] == after
 
 
 def test_amend_notes_what_halo_answered() -> None:
@@ -248,98 +315,231 @@ def test_amend_notes_what_halo_answered() -> None:
         **now,
         "pending": label("x", application_id="1"),
     }
+    assert amend(now, {"in_flight": False})["pending"] == label("a", in_flight=False)
+    assert amend(amend(now, {"agent_id": "1"}), {"agent_id": None})["pending"] == label("a", agent_id="1")
     assert amend(now, {}) == now
+
+
+def finished(**more: Any) -> dict[str, Any] | None:
+    return label("a", in_flight=False, **more)
 
 
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        (stored("a"), stored(current="a")),
-        (stored("a", "b"), stored(current="a", previous="b")),
-        (stored("a", "b", "c"), stored(current="a", previous="b")),
-        (stored("a", None, "c"), stored(current="a", previous="c")),
-        (stored(None, "b", "c"), stored(None, "b", "c")),
+        (stored("a"), stored()),
+        (stored("a", "b"), stored(previous="b")),
+        (stored("a", "b", "c"), stored(previous="b")),
+        (stored("a", None, "c"), stored(previous="c")),
     ],
 )
 def test_finish(before: dict[str, Any], after: dict[str, Any]) -> None:
-    assert finish(before) == after
+    assert finish(before) == {**after, "current": finished()}
+
+
+def test_there_is_nothing_to_finish() -> None:
+    now = stored(None, "b", "c")
+    assert finish(now, deliver=True, retire=True) == now
 
 
 @pytest.mark.parametrize(
-    ("before", "owed", "after"),
+    ("before", "deliver", "after"),
+    [(None, False, None), (None, True, "new"), ("old", False, "old"), ("old", True, "new")],
+)
+def test_a_delivery_is_noted_in_the_same_step(before: Any, deliver: bool, after: Any) -> None:
+    now = stored("a", outstanding=retire(deliver=before))
+    now["pending"]["made_at"] = "new"
+    assert finish(now, deliver=deliver)["outstanding"] == retire(deliver=after)
+
+
+@pytest.mark.parametrize(
+    ("before", "replaces", "agent_id", "after"),
     [
-        ({"deliver": False, "retire": None}, {"deliver": True, "retire": "7"}, {"deliver": True, "retire": "7"}),
-        ({"deliver": True, "retire": "7"}, None, {"deliver": True, "retire": "7"}),
-        ({"deliver": True, "retire": "7"}, {"deliver": False, "retire": ""}, {"deliver": True, "retire": "7"}),
-        ({"deliver": True, "retire": "7"}, {"deliver": True, "retire": "8"}, {"deliver": True, "retire": "8"}),
+        ([], None, "1", []),
+        ([], [], "1", []),
+        ([], ["7"], "1", [("7", "new")]),
+        ([], ["7", "8"], "1", [("7", "new"), ("8", "new")]),
+        (["6"], ["7"], "1", [("6", "then"), ("7", "new")]),
+        (["6"], None, "1", [("6", "then")]),
+        # outstanding for longer already
+        (["7"], ["7"], "1", [("7", "then")]),
+        (["a "], ["A"], "1", [("a ", "then")]),
+        # what is logged in as again
+        (["6", "7"], ["8"], "7", [("6", "then"), ("8", "new")]),
+        (["6"], ["7"], 7, [("6", "then")]),
+        ([], [7], None, [("7", "new")]),
     ],
 )
-def test_what_is_owed_is_noted_in_the_same_step(before: Any, owed: Any, after: Any) -> None:
-    assert finish(stored("a", owed=before), owed)["owed"] == after
+def test_the_agents_to_retire_are_a_set(before: list[str], replaces: Any, agent_id: Any, after: Any) -> None:
+    now = stored(current="b", outstanding=retire(*before))
+    now["pending"] = label("a", made_at="new", replaces=replaces, agent_id=agent_id, in_flight=True)
+    done = finish(now, retire=True)
+    assert [(one["agent_id"], one["made_at"]) for one in done["outstanding"]["retire"]] == after
+    assert done["current"] == finished(made_at="new", agent_id=agent_id)
+    kept = finish(now, retire=False)["outstanding"]["retire"]
+    assert [one["agent_id"] for one in kept] == [one for one in before if one != str(agent_id)]
+
+
+@pytest.mark.parametrize(("origin", "after"), [(None, "adopted"), ("created", "created")])
+def test_adopt(origin: Any, after: str) -> None:
+    now = stored("a", "b", "c", origin=origin, attempt=2)
+    expected = {**now, "pending": None, "current": label("x", agent_id="1", in_flight=False), "origin": after}
+    assert adopt(now, {"client_secret": "x", "agent_id": "1", "more": 1}) == expected
 
 
 @pytest.mark.parametrize(
     ("done", "left"),
     [
-        ([], {"deliver": True, "retire": "7"}),
-        (["deliver"], {"deliver": False, "retire": "7"}),
-        (["retire"], {"deliver": True, "retire": None}),
-        (["deliver", "retire"], {"deliver": False, "retire": None}),
+        ({}, retire("6", "7", deliver="new")),
+        ({"delivered": "new"}, retire("6", "7")),
+        ({"delivered": "old"}, retire("6", "7", deliver="new")),
+        ({"retired": {"agent_id": "6", "made_at": "then"}}, retire("7", deliver="new")),
+        ({"retired": {"agent_id": "6", "made_at": "before then"}}, retire("6", "7", deliver="new")),
+        ({"retired": {"agent_id": "9", "made_at": "then"}}, retire("6", "7", deliver="new")),
+        ({"delivered": "new", "retired": {"agent_id": "7", "made_at": "then"}}, retire("6")),
     ],
 )
-def test_settle(done: list[str], left: Any) -> None:
-    now = stored(current="a", owed={"deliver": True, "retire": "7"})
-    assert settle(now, done) == {**now, "owed": left}
+def test_acknowledge(done: dict[str, Any], left: Any) -> None:
+    now = stored(current="a", outstanding=retire("6", "7", deliver="new"))
+    assert acknowledge(now, **done) == {**now, "outstanding": left}
+
+
+def test_nothing_to_acknowledge() -> None:
+    assert acknowledge(stored(current="a"), delivered="new") == stored(current="a")
 
 
 @pytest.mark.parametrize(
     ("before", "last"),
     [(stored("a", "b", "c"), "b"), (stored("a", None, "c"), "a"), (stored(None, None, "c"), "c"), (stored(), None)],
 )
-def test_withdraw(before: dict[str, Any], last: str | None) -> None:
-    owing = {**before, "owed": {"deliver": True, "retire": "7"}, "origin": "created"}
-    assert withdraw(owing) == stored(previous=last, origin="created")
+def test_dismantle(before: dict[str, Any], last: str | None) -> None:
+    before = {**before, "outstanding": retire("7", deliver="new"), "origin": "created", "attempt": 2}
+    assert dismantle(before) == stored(previous=last, origin="created", attempt=2)
 
 
 def test_no_step_changes_what_it_is_given() -> None:
-    now = stored("a", "b", "c")
-    copy = stored("a", "b", "c")
-    new = label("x")
-    for made in (
-        begin(now, new or {}),
-        finish(now),
-        amend(now, {"client_secret": "x"}),
-        settle(now, []),
-        withdraw(now),
-    ):
-        assert made is not now
-        assert now == copy
+    def made() -> dict[str, Any]:
+        now = stored("a", "b", "c", outstanding=retire("6", "7", deliver="new"))
+        now["pending"] |= {"replaces": ["8"], "agent_id": "6", "in_flight": True}
+        return now
 
+    now = made()
+    for new in (
+        create(now, label("x") or {}),
+        finish(now, deliver=True, retire=True),
+        amend(now, {"client_secret": "x"}),
+        adopt(now, label("x") or {}),
+        acknowledge(now, delivered="new", retired=now["outstanding"]["retire"][0]),
+        dismantle(now),
+        entry(now),
+    ):
+        assert new is not now
+        assert now == made()
+
+
+# Time
 
 NOW = datetime.datetime(2026, 6, 30, 12, 0, tzinfo=datetime.UTC)
 
 
 @pytest.mark.parametrize(
-    ("made_at", "days", "old"),
+    ("text", "time"),
+    [
+        ("2026-06-30T12:00:00+00:00", NOW),
+        ("2026-06-30T12:00:00Z", NOW),
+        ("2026-06-30T12:00:00", NOW),
+        ("2026-06-30T14:00:00+02:00", NOW),
+        ("2026-06-30T12:00:00.000001+00:00", NOW + datetime.timedelta(microseconds=1)),
+        ("", None),
+        (None, None),
+        ("yesterday", None),
+        (7, None),
+    ],
+)
+def test_made_at(text: Any, time: Any) -> None:
+    assert made_at(label("a", made_at=text)) == time
+
+
+def test_what_is_not_there_has_no_time() -> None:
+    assert made_at(None) is None
+    assert due_at(None, Age(1)) is None
+    assert expired(None, Age(1), NOW) is False
+    assert late_seconds(None, 30, NOW) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "days", "old"),
     [
         ("2026-06-20T12:00:00+00:00", None, False),
-        ("2026-06-20T12:00:00+00:00", 10, False),
-        ("2026-06-20T11:59:59+00:00", 10, True),
-        ("2026-06-20T11:59:59Z", 10, True),
-        ("2026-06-20T11:59:59", 10, True),
-        ("2026-06-20T13:59:59+02:00", 10, True),
-        ("2026-06-30T12:00:00+00:00", 0, False),
+        # due at four fifths of its age
+        ("2026-06-22T12:00:01+00:00", 10, False),
+        ("2026-06-22T12:00:00+00:00", 10, True),
+        ("2026-06-22T12:00:00Z", 10, True),
+        ("2026-06-22T14:00:00+02:00", 10, True),
         ("2026-06-30T11:59:59+00:00", 0, True),
-        ("2027-01-01T00:00:00+00:00", 10, False),
+        ("2026-07-01T11:59:59+00:00", 10, False),
+        ("2027-01-01T00:00:00+00:00", 10, True),
         (None, 10, True),
-        ("", 10, True),
         ("yesterday", 10, True),
         (None, None, False),
     ],
 )
-def test_expired(made_at: str | None, days: int | None, old: bool) -> None:
-    assert expired(label("a", made_at=made_at), days, NOW) is old
+def test_expired(text: str | None, days: int | None, old: bool) -> None:
+    assert expired(label("a", made_at=text), Age(days), NOW) is old
 
 
-def test_what_is_not_there_is_not_old() -> None:
-    assert expired(None, 1, NOW) is False
+@pytest.mark.parametrize(
+    ("text", "days", "due"),
+    [
+        (MADE_AT, 10, NOW - datetime.timedelta(days=2)),
+        (MADE_AT, 0, NOW - datetime.timedelta(days=10)),
+        (MADE_AT, None, None),
+        ("yesterday", 10, None),
+    ],
+)
+def test_due_at(text: str, days: int | None, due: Any) -> None:
+    assert due_at(label("a", made_at=text), Age(days)) == due
+
+
+@pytest.mark.parametrize(
+    ("ago", "seconds"),
+    [(0, 30.0), (10, 20.0), (29.5, 0.5), (30, 0.0), (31, 0.0), (86400, 0.0), (-5, 30.0), (-86400, 30.0)],
+)
+def test_late_seconds(ago: float, seconds: float) -> None:
+    """Of a clock that is ahead no more than the whole time-out is believed."""
+    sent = (NOW - datetime.timedelta(seconds=ago)).isoformat()
+    assert late_seconds(label("a", made_at=sent, in_flight=True), 30, NOW) == seconds
+    for in_flight in (False, None):
+        assert late_seconds(label("a", made_at=sent, in_flight=in_flight), 30, NOW) == 0
+
+
+def test_what_has_no_time_is_not_waited_for() -> None:
+    assert late_seconds(label("a", in_flight=True), 30, NOW) == 0
+
+
+# Any order of steps
+
+STEPS: dict[str, Callable[[dict[str, Any], str], dict[str, Any]]] = {
+    "create": lambda now, name: create(now, {"client_secret": name, "made_at": name, "replaces": [f"agent of {name}"]}),
+    "amend": lambda now, name: amend(now, {"application_id": name}) if now["pending"] else now,
+    "finish": lambda now, name: finish(now, deliver=True, retire=True),
+    "acknowledge": lambda now, name: acknowledge(now, delivered=name, retired={"agent_id": name, "made_at": name}),
+}
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.sampled_from(sorted(STEPS)), max_size=12))
+def test_a_secret_that_was_finished_is_current_until_the_next_one_is_and_no_agent_is_forgotten(
+    steps: list[str],
+) -> None:
+    now, current, replaced = entry(None), None, []
+    for number, step in enumerate(steps):
+        pending = now["pending"]
+        now = STEPS[step](now, str(number))
+        if step == "finish" and pending:
+            current = pending["client_secret"]
+            replaced += pending["replaces"]
+        assert (now["current"] or {}).get("client_secret") == current
+        assert [one["agent_id"] for one in now["outstanding"]["retire"]] == replaced
+        assert now["outstanding"]["deliver"] == current
+        assert entry(now) == now

@@ -2,105 +2,763 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Why a new client secret is needed, and whether it is made: the whole table."""
+"""One run of the engine at a time: what it calls, in which order, what it stores and what it says."""
 
 from __future__ import annotations
 
-import itertools
-import re
-import uuid
+import contextlib
+import copy
+import dataclasses
+import datetime
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from ansible_collections.haloops.halo.plugins.module_utils.rotation import (
-    POLICIES,
-    Rotation,
-    needs_new_secret,
-    new_secret,
-    secret_in_force,
+from ansible_collections.haloops.halo.plugins.module_utils.errors import (
+    AmbiguousWrite,
+    HaloError,
+    Refused,
+    StaleEntry,
+    TenantBusy,
 )
+from ansible_collections.haloops.halo.plugins.module_utils.lifecycle import HALO_REASONS, LABEL_KEYS, entry
+from ansible_collections.haloops.halo.plugins.module_utils.rotation import (
+    TEST_ATTEMPTS,
+    TEST_PAUSE,
+    Ledger,
+    Outcome,
+    Proof,
+    Seen,
+    Wish,
+    Work,
+    alone,
+    deliver,
+)
+from ansible_collections.haloops.halo.plugins.module_utils.schedule import Age
+
+NAME = "Sync"
+NOW = datetime.datetime(2026, 6, 30, 12, 0, tzinfo=datetime.UTC)
+WRITES = ("write", "prepare", "set", "retire")
 
 
-def view(agent: Any = None, login_type: str | None = "agent") -> dict[str, Any]:
-    return {"login_agent": {"id": agent, "name": None}, "login_type": login_type}
+@dataclasses.dataclass
+class Ports:
+    """All three ports, which note their calls; ``fail`` maps a call to what it raises."""
+
+    entry: dict[str, Any] = dataclasses.field(default_factory=lambda: entry(None))
+    seen: Seen | None = None
+    valid: tuple[str, ...] = ()
+    whom: Any = None
+    answers: tuple[dict[str, Any], ...] = ({"application_id": "app"},)
+    denials: int = 0
+    fail: dict[str, BaseException] = dataclasses.field(default_factory=dict)
+    calls: list[str] = dataclasses.field(default_factory=list)
+    written: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    sent: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    slept: list[float] = dataclasses.field(default_factory=list)
+    time: datetime.datetime = NOW
+    held: bool = False
+    version: int = 7
+
+    def call(self, name: str) -> None:
+        self.calls.append(name)
+        for known in (name, name.partition(" ")[0]):
+            if known in self.fail:
+                raise self.fail[known]
+
+    def read(self, name: str) -> tuple[dict[str, Any], int]:
+        self.call(f"read {name}")
+        return copy.deepcopy(self.entry), self.version
+
+    def write(self, name: str, new: dict[str, Any], version: int) -> int:
+        assert name == NAME
+        self.call("write")
+        if version != self.version:
+            raise StaleEntry("someone else wrote.")
+        self.version += 1
+        self.entry = copy.deepcopy(new)
+        self.written.append(self.entry)
+        return self.version
+
+    def names(self) -> list[str]:
+        return [NAME]
+
+    @contextlib.contextmanager
+    def hold(self) -> Iterator[None]:
+        self.call("hold")
+        self.held = True
+        yield
+        self.held = False
+
+    def look(self) -> Seen:
+        self.call("look")
+        assert self.seen
+        return self.seen
+
+    def allow(self, reason: str) -> None:
+        self.call(f"allow {reason}")
+
+    def prepare(self) -> Any:
+        self.call("prepare")
+        return "new-agent" if self.seen and self.seen.new_agent else "ann"
+
+    def set(self, label: dict[str, Any], answered: Callable[[dict[str, Any]], None]) -> None:
+        self.sent.append(label)
+        self.valid = (*self.valid, label["client_secret"])
+        self.call("set")
+        for one in self.answers:
+            answered(one)
+            self.call("answered")
+
+    def test(self, label: dict[str, Any], *, whom: bool) -> Proof:
+        self.call("test whom" if whom else "test")
+        if self.denials:
+            self.denials -= 1
+            return Proof(False, reason="not yet")
+        if label["client_secret"] in self.valid:
+            return Proof(True, self.whom if whom else None)
+        return Proof(False, reason="invalid_client")
+
+    def retire(self, agent_id: Any) -> str:
+        self.call(f"retire {agent_id}")
+        return "disabled"
+
+    def now(self) -> datetime.datetime:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.call("sleep")
+        self.slept.append(seconds)
+        self.time += datetime.timedelta(seconds=seconds)
+
+    @property
+    def writes(self) -> list[str]:
+        return [name for name in self.calls if name.partition(" ")[0] in WRITES]
 
 
-NONE, CREATED, AGENT, TYPE, ASKED = "none", "created", "agent_changed", "login_type_changed", "requested"
+def seen(reason: str = "none", **more: Any) -> Seen:
+    known: dict[str, Any] = {
+        "exists": reason != "created",
+        "new_agent": False,
+        "agent_id": "ann",
+        "agent_name": "Ann",
+        "application_id": None if reason == "created" else "app",
+        "client_id": None if reason == "created" else "client",
+        "scope": "read:tickets",
+        "previous_agent_id": "old" if reason == "agent_changed" else None,
+    }
+    return Seen(reason, **{**known, **more})
 
-# before, after, reason when the policy is not "always", reason when it is, previous agent
-CASES = {
-    "new": (None, view(7), CREATED, CREATED, None),
-    "new, of a user": (None, view(None, "user"), CREATED, CREATED, None),
-    "the same": (view(7), view(7), NONE, ASKED, None),
-    "the same, written otherwise": (view(7), view("7"), NONE, ASKED, None),
-    "no agent before and after": (view(None), view(None), NONE, ASKED, None),
-    "zero is no agent": (view(0), view(None), NONE, ASKED, None),
-    "another agent": (view(7), view(8), AGENT, AGENT, 7),
-    "an agent for the first time": (view(None), view(8), AGENT, AGENT, None),
-    "no agent any more": (view(7), view(None), AGENT, AGENT, 7),
-    "agent to user": (view(7), view(None, "user"), TYPE, TYPE, 7),
-    "user to agent": (view(None, "user"), view(8), TYPE, TYPE, None),
-    "the login type alone": (view(None, "user"), view(None, "agent"), TYPE, TYPE, None),
-    "no view of the agent": ({}, {"login_agent": None}, NONE, ASKED, None),
+
+def label(secret: str, **more: Any) -> dict[str, Any]:
+    known = {
+        "client_id": "client",
+        "client_secret": secret,
+        "application_id": "app",
+        "agent_id": "ann",
+        "agent_name": "Ann",
+        "made_at": (NOW - datetime.timedelta(days=1)).isoformat(),
+        "reason": "created",
+        "in_flight": False,
+    }
+    return {**dict.fromkeys(LABEL_KEYS), **known, **more}
+
+
+def stored(pending: Any = None, current: Any = None, **more: Any) -> dict[str, Any]:
+    return entry({"pending": pending, "current": current, "origin": "created", "attempt": 1, **more})
+
+
+def work(ports: Ports, **wish: Any) -> Work:
+    return Work(Ledger.read(ports, NAME), ports, Wish(NAME, **wish), ports)
+
+
+def run(ports: Ports, *, check_mode: bool = False, **wish: Any) -> Outcome:
+    one = work(ports, **wish)
+    one.consider()
+    return one.carry_out(check_mode=check_mode)
+
+
+def outstanding(*agents: str, deliver: str | None = None) -> dict[str, Any]:
+    return {"outstanding": {"deliver": deliver, "retire": [{"agent_id": one, "made_at": "then"} for one in agents]}}
+
+
+# A rotation
+
+
+def test_create_set_test_finish() -> None:
+    ports = Ports(stored(None, label("old")), seen("agent_changed"), whom="ann")
+    outcome = run(ports, previous_agent="disable", deliver=True)
+    assert ports.calls == [
+        "read Sync",
+        "look",
+        "prepare",
+        "write",
+        "set",
+        "answered",
+        "test whom",
+        "write",
+        "retire old",
+        "write",
+    ]
+    created, finished, retired = ports.written
+    pending = created["pending"]
+    assert created["current"] == label("old")
+    assert created["attempt"] == 2
+    assert pending == {
+        **label(pending["client_secret"], reason="agent_changed", scope="read:tickets"),
+        "made_at": NOW.isoformat(timespec="microseconds"),
+        "replaces": ["old"],
+        "in_flight": True,
+    }
+    assert ports.sent == [pending]
+    assert finished["current"] == {**pending, "replaces": None, "in_flight": False}
+    assert (finished["pending"], finished["previous"]) == (None, label("old"))
+    made_at = pending["made_at"]
+    assert finished["outstanding"] == {"deliver": made_at, "retire": [{"agent_id": "old", "made_at": made_at}]}
+    assert retired["outstanding"] == {"deliver": made_at, "retire": []}
+    assert outcome == Outcome(
+        rotated=True, changed=True, reason="agent_changed", verified=True, previous_agent="disabled"
+    )
+
+
+def test_the_agent_is_made_before_the_secret_is_sent_and_after_it_is_stored() -> None:
+    ports = Ports(stored(), seen("created", new_agent=True, agent_id=None), whom="new-agent")
+    run(ports)
+    assert ports.calls[2:] == ["write", "prepare", "write", "set", "answered", "test whom", "write"]
+    assert [one["pending"] and one["pending"]["agent_id"] for one in ports.written] == [None, "new-agent", None]
+    assert ports.entry["current"]["agent_id"] == "new-agent"
+    assert ports.sent[0]["client_id"]
+    assert ports.sent[0]["replaces"] is None
+
+
+def test_times_are_stored_as_utc() -> None:
+    ports = Ports(
+        stored(), seen("created"), whom="ann", time=NOW.astimezone(datetime.timezone(datetime.timedelta(hours=2)))
+    )
+    run(ports)
+    assert ports.entry["current"]["made_at"] == "2026-06-30T12:00:00.000000+00:00"
+
+
+def test_the_time_of_a_request_that_may_be_late_counts_from_after_the_agent_was_made() -> None:
+    ports = Ports(stored(), seen("created", new_agent=True, agent_id=None), whom="new-agent")
+    real = ports.prepare
+
+    def slowly() -> Any:
+        ports.time += datetime.timedelta(seconds=20)
+        return real()
+
+    ports.prepare = slowly  # type: ignore[method-assign]
+    ports.fail["set"] = AmbiguousWrite("no answer.", late=True)
+    with pytest.raises(AmbiguousWrite):
+        run(ports)
+    ports.calls.clear()
+    with alone(ports, [NAME], timeout=30, clock=ports):
+        pass
+    assert ports.slept == [30]
+
+
+def test_a_secret_and_a_client_id_of_halos_own_are_stored_before_anything_else_can_fail() -> None:
+    own = {"client_id": "own-id", "client_secret": "own-secret", "application_id": "app"}
+    ports = Ports(stored(), seen("created"), valid=("own-secret",), whom="ann", answers=(own,))
+    ports.fail["answered"] = HaloError("it cannot be read back.")
+    with pytest.raises(HaloError, match="read back"):
+        run(ports)
+    assert ports.entry["pending"] | own == ports.entry["pending"]
+    ports.fail.clear()
+    ports.seen = seen(client_id="own-id")
+    outcome = run(ports)
+    assert ports.entry["current"] | own == ports.entry["current"]
+    assert (outcome.rotated, outcome.reason, len(ports.sent)) == (True, "created", 1)
+
+
+@pytest.mark.parametrize("own", [{"client_id": "own"}, {"client_secret": "own"}])
+def test_either_is_stored_at_once(own: dict[str, str]) -> None:
+    ports = Ports(stored(None, label("old")), seen("agent_changed"), valid=("own",), whom="ann", answers=(own,))
+    run(ports)
+    assert ports.calls[3:7] == ["write", "set", "write", "answered"]
+
+
+def test_what_was_sent_and_answered_alike_is_not_stored_once_more() -> None:
+    ports = Ports(stored(None, label("old")), seen("agent_changed"), whom="ann", answers=({"application_id": "1"},))
+    run(ports)
+    assert len(ports.written) == 2
+    assert ports.entry["current"]["application_id"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("error", "in_flight"),
+    [
+        (AmbiguousWrite("no answer."), True),
+        (AmbiguousWrite("no answer.", late=True), True),
+        (HaloError("refused."), False),
+        (Refused("no."), False),
+    ],
+)
+@pytest.mark.parametrize("call", ["set", "prepare"])
+def test_whether_a_request_may_still_be_on_its_way(error: HaloError, in_flight: bool, call: str) -> None:
+    ports = Ports(stored(), seen("created", new_agent=True, agent_id=None), fail={call: error})
+    with pytest.raises(HaloError) as raised:
+        run(ports)
+    assert raised.value is error
+    assert ports.entry["pending"]["in_flight"] is in_flight
+    assert ports.entry["current"] is None
+
+
+def test_the_error_of_the_request_counts_not_that_of_noting_it() -> None:
+    ports = Ports(stored(None, label("old")), seen("agent_changed"))
+
+    def refuse(sent: Any, answered: Any) -> None:
+        ports.fail["write"] = HaloError("the disk is full.")
+        raise HaloError("Halo said no.")
+
+    ports.set = refuse  # type: ignore[method-assign]
+    with pytest.raises(HaloError, match=r"Halo said no\."):
+        run(ports)
+
+
+def test_nothing_is_sent_that_is_not_stored() -> None:
+    ports = Ports(stored(None, label("old")), seen("agent_changed"), fail={"write": HaloError("the disk is full.")})
+    with pytest.raises(HaloError, match="disk"):
+        run(ports)
+    assert ports.sent == []
+
+
+# The test
+
+
+def test_a_secret_that_is_not_let_in_at_once_is_tried_again() -> None:
+    ports = Ports(stored(None, label("old")), seen("agent_changed"), whom="ann", denials=TEST_ATTEMPTS - 1)
+    assert run(ports).rotated
+    assert ports.slept == [TEST_PAUSE] * (TEST_ATTEMPTS - 1)
+    assert ports.calls.count("test whom") == TEST_ATTEMPTS
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [({"denials": 99}, "not yet"), ({"whom": "mallory"}, "the agent mallory answered")],
+)
+def test_a_secret_that_is_not_proven_stays_pending(broken: dict[str, Any], said: str) -> None:
+    ports = Ports(stored(None, label("old")), seen("agent_changed"), **{"whom": "ann", **broken})
+    with pytest.raises(HaloError, match=f"does not log in as Ann: {said}") as raised:
+        run(ports, previous_agent="disable")
+    assert ports.entry["pending"]["client_secret"] == ports.sent[0]["client_secret"]
+    assert ports.entry["current"] == label("old")
+    # its request was answered: the next run need not wait
+    assert ports.entry["pending"]["in_flight"] is False
+    assert ports.sent[0]["client_secret"] not in str(raised.value)
+    assert "retire old" not in ports.calls
+    assert ports.calls.count("test whom") == (TEST_ATTEMPTS if "denials" in broken else 1)
+
+
+@pytest.mark.parametrize(
+    ("found", "wish", "asked"),
+    [
+        (seen("created"), {}, True),
+        (seen("agent_changed"), {}, True),
+        (seen("login_type_changed"), {}, True),
+        # nothing else can be logged in as one that was just made
+        (seen("agent_changed", new_agent=True, agent_id=None), {}, False),
+        (seen("created", new_agent=True, agent_id=None), {}, True),
+        (seen(), {"requested": True}, False),
+        (seen(), {"age": Age(0)}, False),
+    ],
+)
+def test_as_whom_it_logs_in_is_asked_where_another_agent_takes_over(found: Seen, wish: Any, asked: bool) -> None:
+    ports = Ports(stored(None, label("old")), found, whom="new-agent" if found.new_agent else "ann")
+    assert run(ports, **wish).rotated
+    assert ("test whom" in ports.calls, "test" in ports.calls) == (asked, not asked)
+
+
+@pytest.mark.parametrize(
+    ("proof", "whom", "by"),
+    [
+        (Proof(True), "ann", True),
+        (Proof(True, "ANN "), "ann", True),
+        (Proof(True, 7), "7", True),
+        (Proof(True, "ben"), "ann", False),
+        (Proof(False), "ann", False),
+        (Proof(False, "ann"), "ann", False),
+    ],
+)
+def test_proof(proof: Proof, whom: Any, by: bool) -> None:
+    assert proof.by(whom) is by
+
+
+# What a run before has left
+
+
+def test_a_pending_secret_in_force_is_finished_and_nothing_is_made() -> None:
+    pending = label("new", reason="expired", replaces=["old"], agent_id=None, client_id=None, application_id=None)
+    ports = Ports(stored(pending, label("old")), seen(), valid=("new",))
+    outcome = run(ports, previous_agent="delete", deliver=True, requested=True)
+    assert ports.calls[2:] == ["prepare", "test", "write", "retire old", "write"]
+    assert ports.entry["current"] == {**pending, "replaces": None} | {
+        "agent_id": "ann",
+        "client_id": "client",
+        "application_id": "app",
+    }
+    assert (outcome.rotated, outcome.changed, outcome.reason, outcome.verified) == (True, True, "expired", True)
+
+
+def test_one_whose_agent_is_changed_is_finished_as_what_halo_says_and_then_replaced() -> None:
+    pending = label("new", reason="agent_changed", agent_id="ben", agent_name="Ben", replaces=["zoe"])
+    ports = Ports(stored(pending, label("old")), seen("agent_changed"), valid=("new",), whom="ann")
+    run(ports, previous_agent="disable")
+    assert ports.calls[2:] == [
+        *("prepare", "test", "write", "write", "set", "answered", "test whom", "write"),
+        *("retire zoe", "write", "retire old", "write"),
+    ]
+    assert ports.written[0]["current"]["agent_id"] == "old"
+    assert ports.sent[0]["client_secret"] != "new"
+    assert ports.entry["previous"]["client_secret"] == "new"
+
+
+def test_one_that_was_stored_for_another_agent_than_it_logs_in_as() -> None:
+    """It was sent for ann; her run was killed, and one for ben that was killed too had not sent it."""
+    pending = label("new", agent_id="ben", agent_name="Ben", replaces=["old", "ann"])
+    ports = Ports(stored(pending, label("old")), seen(), valid=("new",))
+    run(ports, previous_agent="disable")
+    current = ports.entry["current"]
+    assert (current["agent_id"], current["agent_name"]) == ("ann", "Ann")
+    assert ports.writes == ["prepare", "write", "retire old", "write"]
+
+
+def test_one_that_never_reached_halo_is_sent_again() -> None:
+    pending = label("new", client_id="mine", reason="created", replaces=["old"])
+    found = seen("created", previous_agent_id="zoe")
+    ports = Ports(stored(pending), found, whom="ann")
+    run(ports, previous_agent="disable")
+    # the application is not there, so no login is tried
+    assert ports.calls[2:5] == ["prepare", "write", "set"]
+    assert (ports.sent[0]["client_secret"], ports.sent[0]["client_id"]) == ("new", "mine")
+    assert ports.sent[0]["replaces"] == ["old", "zoe"]
+    assert [call for call in ports.calls if call.startswith("retire")] == ["retire old", "retire zoe"]
+
+
+def test_halos_client_id_counts() -> None:
+    ports = Ports(stored(label("new", client_id="mine")), seen(client_id="halos"))
+    run(ports, requested=True)
+    assert (ports.sent[0]["client_secret"], ports.sent[0]["client_id"]) == ("new", "halos")
+
+
+# Guards and refusals
+
+
+def test_a_secret_that_the_store_does_not_know_is_not_replaced() -> None:
+    ports = Ports(stored(), seen())
+    with pytest.raises(HaloError, match="the store knows no secret of it") as raised:
+        run(ports)
+    assert ports.calls == ["read Sync", "look"]
+    assert all(word in str(raised.value) for word in ("another store", "localhost", "adopt: rotate", "adopt: proven"))
+
+
+@pytest.mark.parametrize("reason", HALO_REASONS)
+def test_what_halo_demands_is_not_refused(reason: str) -> None:
+    ports = Ports(stored(), seen(reason), whom="ann")
+    assert run(ports).reason == reason
+    assert not [call for call in ports.calls if call.startswith("allow")]
+    assert ports.entry["origin"] == "created"
+
+
+def test_it_is_replaced_where_the_user_says_so() -> None:
+    ports = Ports(entry(None), seen())
+    assert run(ports, adopt="rotate").reason == "missing"
+    assert ports.entry["origin"] == "adopted"
+
+
+def test_a_given_secret_is_proven_and_taken_over() -> None:
+    ports = Ports(entry(None), seen(), valid=("given",), whom="ann")
+    outcome = run(ports, adopt="proven", adopt_secret="given")
+    assert ports.calls == ["read Sync", "look", "test whom", "prepare", "write"]
+    current = ports.entry["current"]
+    assert (current["client_secret"], current["reason"], current["client_id"]) == ("given", "none", "client")
+    assert (outcome.rotated, outcome.changed, outcome.verified) == (False, True, True)
+    assert ports.entry["origin"] == "adopted"
+
+
+@pytest.mark.parametrize(
+    ("secret", "whom", "said"),
+    [
+        (None, "ann", "needs adopt_secret"),
+        ("", "ann", "needs adopt_secret"),
+        ("wrong", "ann", r"invalid_client"),
+        ("given", "mallory", r"another agent answered"),
+    ],
+)
+def test_a_given_secret_that_is_not_proven_changes_nothing(secret: Any, whom: str, said: str) -> None:
+    ports = Ports(entry(None), seen(), valid=("given",), whom=whom)
+    with pytest.raises(HaloError, match=said) as raised:
+        run(ports, adopt="proven", adopt_secret=secret)
+    assert ports.writes == []
+    assert not secret or secret not in str(raised.value)
+    assert not secret or f"'{secret}'" not in repr(Wish(NAME, adopt_secret=secret))
+
+
+@pytest.mark.parametrize(
+    ("wish", "reason"),
+    [({"requested": True}, "requested"), ({"age": Age(0)}, "expired"), ({"adopt": "rotate"}, "missing")],
+)
+def test_a_guard_is_asked_before_the_first_write(wish: dict[str, Any], reason: str) -> None:
+    current = None if reason == "missing" else label("old")
+    ports = Ports(stored(None, current), seen(), fail={"allow": Refused("it is the login of this run.")})
+    with pytest.raises(Refused):
+        run(ports, **wish)
+    assert ports.calls[-1] == f"allow {reason}"
+    assert ports.writes == []
+
+
+@pytest.mark.parametrize("pending", [None, label("new", reason="invalid")])
+def test_a_guard_is_asked_before_the_secret_is_stored(pending: Any) -> None:
+    """That the current one is dead, or a pending one never arrived, is known only after a login."""
+    ports = Ports(stored(pending, label("old")), seen(), fail={"allow invalid": Refused("no.")})
+    before = ports.entry
+    with pytest.raises(Refused):
+        run(ports)
+    assert ports.writes == ["prepare"]
+    assert ports.entry == before
+
+
+def test_no_guard_keeps_a_secret_in_force_from_being_finished() -> None:
+    ports = Ports(stored(label("new"), label("old")), seen(), valid=("new",), fail={"allow": Refused("no.")})
+    assert run(ports).rotated
+
+
+@pytest.mark.parametrize(("wish", "rotated"), [({}, False), ({"age": Age(0)}, False), ({"requested": True}, True)])
+@pytest.mark.parametrize("current", [None, label("dead")])
+def test_a_hosted_integrator_gets_a_new_secret_only_where_it_is_asked_for(
+    wish: Any, rotated: bool, current: Any
+) -> None:
+    ports = Ports(stored(None, current), seen(hosted=True))
+    assert run(ports, **wish).rotated is rotated
+    assert bool(ports.sent) is rotated
+
+
+def test_without_verification_the_current_secret_is_not_tried() -> None:
+    ports = Ports(stored(None, label("dead")), seen())
+    outcome = run(ports, verify=False)
+    assert (outcome.rotated, outcome.verified, ports.calls) == (False, None, ["read Sync", "look", "prepare"])
+
+
+def test_what_is_converged_is_left_alone() -> None:
+    ports = Ports(stored(None, label("old")), seen(), valid=("old",))
+    assert run(ports, previous_agent="delete", deliver=True, age=Age(90)) == Outcome(verified=True)
+    assert ports.writes == ["prepare"]
+
+
+def test_what_is_disabled_is_enabled_before_it_is_tried() -> None:
+    ports = Ports(stored(None, label("old")), seen(untestable=True), valid=("old",))
+    run(ports)
+    assert ports.calls[2:] == ["prepare", "test"]
+
+
+# Check mode
+
+NEW_AGENT = {"new_agent": True, "agent_id": None}
+WORLDS: dict[str, tuple[dict[str, Any], Seen, dict[str, Any], tuple[str, ...]]] = {
+    "converged": (stored(None, label("old")), seen(), {}, ("old",)),
+    "dead": (stored(None, label("old")), seen(), {}, ()),
+    "dead, not verified": (stored(None, label("old")), seen(), {"verify": False}, ()),
+    "created": (stored(), seen("created"), {}, ()),
+    "created, with its agent": (stored(), seen("created", **NEW_AGENT), {}, ()),
+    "another agent": (stored(None, label("old")), seen("agent_changed"), {}, ("old",)),
+    "a new agent": (stored(None, label("old")), seen("agent_changed", **NEW_AGENT), {}, ("old",)),
+    "login type": (stored(None, label("old")), seen("login_type_changed"), {}, ("old",)),
+    "requested": (stored(None, label("old")), seen(), {"requested": True}, ("old",)),
+    "expired": (stored(None, label("old")), seen(), {"age": Age(0)}, ("old",)),
+    "missing": (stored(), seen(), {"adopt": "rotate"}, ()),
+    "proven": (stored(), seen(), {"adopt": "proven", "adopt_secret": "given"}, ("given",)),
+    "hosted": (stored(None, label("old")), seen(hosted=True), {"age": Age(0)}, ()),
+    "pending in force": (stored(label("new", reason="expired"), label("old")), seen(), {}, ("new",)),
+    "pending unsent": (stored(label("new", reason="expired"), label("old")), seen(), {}, ("old",)),
+    "pending in force, another agent": (stored(label("new"), label("old")), seen("agent_changed"), {}, ("new",)),
+    "pending, no application": (stored(label("new"), label("old")), seen("created"), {}, ("new",)),
+    "to retire": (stored(None, label("old"), **outstanding("zoe")), seen(), {"previous_agent": "disable"}, ("old",)),
+    "to deliver": (stored(None, label("old"), **outstanding(deliver="then")), seen(), {"deliver": True}, ("old",)),
+    "nothing to deliver any more": (stored(None, label("old"), **outstanding(deliver="then")), seen(), {}, ("old",)),
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(("before", "found", "wish", "valid"), WORLDS.values(), ids=WORLDS)
+def test_check_mode_says_what_would_be_done_and_does_nothing(
+    before: dict[str, Any], found: Seen, wish: dict[str, Any], valid: tuple[str, ...]
+) -> None:
+    whom = "new-agent" if found.new_agent else "ann"
+    check = Ports(copy.deepcopy(before), found, valid, whom)
+    predicted = run(check, check_mode=True, **wish)
+    assert check.writes == []
+    assert check.entry == before
+    done = run(Ports(copy.deepcopy(before), found, valid, whom), **wish)
+    assert (predicted.rotated, predicted.changed, predicted.reason) == (done.rotated, done.changed, done.reason)
+
+
+def test_the_table_of_worlds_holds_both_outcomes() -> None:
+    outcomes = [
+        run(Ports(before, found, valid, "ann"), check_mode=True, **wish)
+        for before, found, wish, valid in WORLDS.values()
+    ]
+    assert {(one.rotated, one.changed) for one in outcomes} == {(True, True), (False, True), (False, False)}
+
+
 @pytest.mark.parametrize(
-    ("policy", "given", "deferred"), list(itertools.product(POLICIES, (False, True), (False, True)))
+    ("name", "changed"),
+    [("to deliver", True), ("nothing to deliver any more", False), ("to retire", True), ("proven", True)],
 )
-def test_table(case: str, policy: str, given: bool, deferred: bool) -> None:
-    before, after, reason, always, previous = CASES[case]
-    expected = always if policy == "always" else reason
-    rotation = needs_new_secret(before, after, policy, given=given, deferred=deferred)
-    assert rotation.reason == expected
-    assert rotation.required is (expected != "none")
-    assert rotation.performed is (expected != "none" and policy != "never" and (given or not deferred))
-    assert rotation.previous_agent_id == previous
+def test_what_is_outstanding_is_a_change(name: str, changed: bool) -> None:
+    before, found, wish, valid = WORLDS[name]
+    outcome = run(Ports(before, found, valid, "ann"), check_mode=True, **wish)
+    assert (outcome.rotated, outcome.changed) == (False, changed)
 
 
-def test_the_policies_are_those_of_the_contract() -> None:
-    assert POLICIES == ("on_agent_change", "always", "never")
+@pytest.mark.parametrize(("valid", "verified"), [((), None), (("old",), True)])
+def test_what_is_to_be_replaced_was_not_verified(valid: tuple[str, ...], verified: bool | None) -> None:
+    ports = Ports(stored(None, label("old")), seen(), valid)
+    assert run(ports, check_mode=True).verified is verified
 
 
-def test_public() -> None:
-    assert Rotation().public() == {"required": False, "performed": False, "reason": "none", "previous_agent_id": None}
-    assert Rotation("agent_changed", True, 7).public() == {
-        "required": True, "performed": True, "reason": "agent_changed", "previous_agent_id": 7,
-    }  # fmt: skip
+def test_check_mode_does_not_try_what_is_disabled_until_the_real_run() -> None:
+    ports = Ports(stored(None, label("old")), seen(untestable=True))
+    assert run(ports, check_mode=True) == Outcome()
+    assert ports.calls == ["read Sync", "look"]
 
 
-def test_new_secrets_have_halos_form_and_never_repeat() -> None:
-    made = {new_secret() for dummy in range(50)}
-    assert len(made) == 50
-    for secret in made:
-        assert re.fullmatch(r"[0-9a-f-]{73}", secret)
-        for half in (secret[:36], secret[37:]):
-            assert str(uuid.UUID(half)) == half
-            assert uuid.UUID(half).version == 4
-        assert secret[36] == "-"
+# What is outstanding
 
 
-SENT = "11111111-1111-4111-8111-111111111111-22222222-2222-4222-8222-222222222222"
-MADE = "33333333-3333-4333-8333-333333333333-44444444-4444-4444-8444-444444444444"
+@pytest.mark.parametrize("how", ["disable", "delete"])
+def test_agents_are_retired_and_acknowledged_one_by_one(how: str) -> None:
+    ports = Ports(stored(None, label("old"), **outstanding("zoe", "yan")), seen(), valid=("old",))
+    outcome = run(ports, previous_agent=how)
+    assert ports.writes == ["prepare", "retire zoe", "write", "retire yan", "write"]
+    assert [one["agent_id"] for one in ports.written[0]["outstanding"]["retire"]] == ["yan"]
+    assert ports.entry["outstanding"]["retire"] == []
+    assert (outcome.previous_agent, outcome.changed, outcome.rotated) == ("disabled", True, False)
+
+
+def test_a_guard_that_keeps_an_agent_is_a_warning_and_the_last_word() -> None:
+    ports = Ports(stored(None, label("old"), **outstanding("zoe", "yan")), seen(), valid=("old",))
+    ports.fail["retire zoe"] = Refused("it is a human one.")
+    outcome = run(ports, previous_agent="disable")
+    assert outcome.warnings == ["the previous agent zoe stays as it is: it is a human one."]
+    assert (outcome.errors, outcome.previous_agent) == ([], "disabled")
+    assert ports.entry["outstanding"]["retire"] == []
+
+
+def test_an_agent_that_cannot_be_retired_stays_outstanding_and_the_others_are_done() -> None:
+    ports = Ports(stored(None, label("old"), **outstanding("zoe", "yan")), seen(), valid=("old",))
+    error = ports.fail["retire zoe"] = HaloError("it is still enabled.")
+    outcome = run(ports, previous_agent="disable")
+    assert outcome.errors == [error]
+    assert [one["agent_id"] for one in ports.entry["outstanding"]["retire"]] == ["zoe"]
+    assert "retire yan" in ports.calls
+
+
+def test_what_the_user_keeps_by_now_is_kept() -> None:
+    ports = Ports(stored(None, label("old"), **outstanding("zoe")), seen(), valid=("old",))
+    outcome = run(ports, previous_agent="keep")
+    assert ports.writes == ["prepare", "write"]
+    assert ports.entry["outstanding"]["retire"] == []
+    assert (outcome.previous_agent, outcome.warnings) == (None, [])
+
+
+@pytest.mark.parametrize("current", [label("old"), label("old", agent_id="ben")])
+def test_what_is_logged_in_as_is_not_retired(current: Any) -> None:
+    """Also where someone has bound the application to it by hand, and the store names another agent."""
+    ports = Ports(stored(None, current, **outstanding("ANN", "ben", "zoe")), seen(), valid=("old",))
+    run(ports, previous_agent="delete")
+    expected = ["retire zoe"] if current["agent_id"] == "ben" else ["retire ben", "retire zoe"]
+    assert [call for call in ports.calls if call.startswith("retire")] == expected
+    assert ports.entry["outstanding"]["retire"] == []
+
+
+@pytest.mark.parametrize(("wish", "retire"), [("keep", []), ("disable", ["old"]), ("delete", ["old"])])
+def test_the_agents_to_retire_are_noted_with_the_finish(wish: str, retire: list[str]) -> None:
+    ports = Ports(stored(None, label("old")), seen("agent_changed"), whom="ann")
+    ports.fail["retire"] = HaloError("no answer.")
+    run(ports, previous_agent=wish)
+    assert [one["agent_id"] for one in ports.entry["outstanding"]["retire"]] == retire
+
+
+@pytest.mark.parametrize(("wish", "noted"), [(True, True), (False, False)])
+def test_a_delivery_is_noted_where_there_are_tasks_for_it(wish: bool, noted: bool) -> None:
+    ports = Ports(stored(None, label("old")), seen(), valid=("old",))
+    run(ports, requested=True, deliver=wish)
+    current = ports.entry["current"]
+    assert ports.entry["outstanding"]["deliver"] == (current["made_at"] if noted else None)
+
+
+@pytest.mark.parametrize(("made_at", "changed"), [("then", True), ("before then", False)])
+def test_deliver(made_at: str, changed: bool) -> None:
+    ports = Ports(stored(None, label("old"), **outstanding("zoe", deliver="then")))
+    assert deliver(ports, NAME, made_at, check_mode=True) is changed
+    assert ports.calls == ["read Sync"]
+    assert deliver(ports, NAME, made_at) is changed
+    assert ports.calls[1:] == ["hold", "read Sync", *(["write"] if changed else [])]
+    assert ports.entry["outstanding"]["deliver"] == (None if changed else "then")
+    assert len(ports.entry["outstanding"]["retire"]) == 1
+    assert deliver(ports, NAME, made_at) is False
+
+
+# The tenant
+
+
+def in_flight(seconds: float, **more: Any) -> dict[str, Any]:
+    made_at = (NOW - datetime.timedelta(seconds=seconds)).isoformat()
+    return stored(label("new", **{"in_flight": True, "made_at": made_at, **more}))
 
 
 @pytest.mark.parametrize(
-    ("answered", "in_force"),
+    ("before", "slept"),
     [
-        (None, SENT),
-        ("", SENT),
-        ("********", SENT),
-        ("AQAAAAEAACcQAAAAEJ0tq3hash", SENT),
-        (42, SENT),
-        (["x"], SENT),
-        (MADE[:36], SENT),
-        (MADE + "-x", SENT),
-        (SENT, SENT),
-        (MADE, MADE),
-        (MADE.upper(), MADE.upper()),
-        (f" {MADE}\n", MADE),
+        (in_flight(10), [20]),
+        (in_flight(40), []),
+        (in_flight(10, in_flight=False), []),
+        (stored(), []),
     ],
 )
-def test_the_servers_own_secret_is_the_truth(answered: Any, in_force: str) -> None:
-    assert secret_in_force(SENT, answered) == in_force
+def test_what_may_be_late_is_waited_for_under_the_lock(before: dict[str, Any], slept: list[float]) -> None:
+    ports = Ports(before)
+    with alone(ports, [NAME], timeout=30, clock=ports) as ledgers:
+        assert ports.held
+        assert isinstance(ledgers[NAME], Ledger)
+    assert ports.calls == ["hold", "read Sync", *["sleep" for _unused in slept]]
+    assert ports.slept == slept
+    assert not ports.held
+
+
+def test_check_mode_takes_no_lock_and_waits_for_nothing() -> None:
+    ports = Ports(in_flight(10))
+    with alone(ports, [NAME], timeout=30, clock=ports, check_mode=True):
+        pass
+    assert ports.calls == ["read Sync"]
+
+
+def test_an_entry_that_cannot_be_read_is_its_own_error() -> None:
+    ports = Ports(in_flight(10))
+    error = ports.fail["read Other"] = HaloError("it is damaged.")
+    with alone(ports, ["Other", NAME], timeout=30, clock=ports) as ledgers:
+        assert ledgers["Other"] is error
+        assert isinstance(ledgers[NAME], Ledger)
+    assert ports.slept == [20]
+
+
+def test_a_tenant_that_is_busy_is_left_alone() -> None:
+    ports = Ports(fail={"hold": TenantBusy("someone else is at work.")})
+    with pytest.raises(TenantBusy), alone(ports, [NAME], timeout=30, clock=ports):
+        pass
+    with pytest.raises(TenantBusy):
+        deliver(ports, NAME, "then")
+    assert ports.calls == ["hold", "hold"]
+
+
+def test_a_ledger_writes_what_is_new_and_no_more() -> None:
+    ports = Ports(stored())
+    ledger = Ledger.read(ports, NAME)
+    ledger.write(ledger.entry)
+    assert ports.written == []
+    ledger.write(stored(None, label("one")))
+    ledger.write(stored(None, label("two")))
+    assert ports.entry == stored(None, label("two"))
+    ports.version += 1
+    with pytest.raises(StaleEntry):
+        ledger.write(stored())
+    assert ledger.entry == stored(None, label("two"))

@@ -1,0 +1,95 @@
+# Copyright: (c) 2026, Halo Ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The engine inside the controller's worker: the bindings of one tenant, with the store where its secrets are kept."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from ansible.plugins.action import ActionBase
+
+from ..module_utils.auth import TokenCache
+from ..module_utils.binding import BINDINGS, SystemClock, Tenant, converge, decommission
+from ..module_utils.errors import HaloError
+from ..module_utils.http import sleep
+from ..module_utils.module import internal_error
+from ..module_utils.rotation import Store, deliver
+from ..module_utils.run import Context, Operation, execute
+from .action import HaloAction, Result
+from .compat import run_folder
+from .stores import from_variables, open_store
+
+
+class BindingAction(HaloAction):
+    """Runs on the controller, whatever the host's connection: that is where the store is."""
+
+    operation = Operation(BINDINGS, lambda context: {})
+
+    def run(self, tmp: t.Any = None, task_vars: t.Any = None) -> Result:
+        task_vars = task_vars or {}
+        result: Result = ActionBase.run(self, tmp, task_vars)
+        if self._task.async_val:
+            return {
+                **result,
+                "failed": True,
+                "msg": "The stored secrets are the controller's, and async would write them to disk. Remove async.",
+            }
+        with self._environment():
+            self._task.args = self._with_connection(task_vars)
+            result.update(self._validated(BINDINGS, lambda params: self._guarded(params, task_vars)))
+        # with all bindings of all tenants it would be the largest part of what a run keeps
+        result.pop("invocation", None)
+        return result
+
+    def _guarded(self, params: Result, task_vars: Result) -> Result:
+        try:
+            return self._converge(params, task_vars)
+        except HaloError as error:
+            return {"failed": True, "msg": str(error), "error": error.failure()}
+        except Exception as error:
+            return {"failed": True, "msg": internal_error(error)}
+
+    def _converge(self, params: Result, task_vars: Result) -> Result:
+        check_mode = bool(self._task.check_mode)
+        name, place = from_variables(task_vars, self._loader, templar=self._templar, given=params)
+        store: Store = open_store(name, place)
+        if params["acknowledge"]:
+            done = params["acknowledge"]
+            return {"changed": deliver(store, done["name"], done["made_at"], check_mode=check_mode)}
+        if params["state"] == "present":
+            self._find_tasks(params["bindings"], task_vars)
+        work = converge if params["state"] == "present" else decommission
+
+        def run(context: Context) -> Result:
+            timeout = context.client.login.connection.timeout
+            tenant = Tenant(context.client, store, SystemClock(sleep), timeout, check_mode)
+            return work(tenant, context.params)
+
+        return execute(Operation(BINDINGS, run), params, check_mode=check_mode, tokens=TokenCache(run_folder()))
+
+    def _find_tasks(self, bindings: list[Result], task_vars: Result) -> None:
+        """Make each ``on_rotated`` an absolute path: the file must be there before a secret is made.
+
+        :raises HaloError: there is no such file
+        """
+        # playbooks of a collection do not lie beside the user's files
+        known = (task_vars.get("inventory_dir"), task_vars.get("playbook_dir"), os.environ.get("PWD"))
+        # without an inventory folder Ansible says None in words
+        places = [str(place) for place in known if place and str(place) != "None"]
+        for spec in bindings:
+            if not spec["on_rotated"]:
+                continue
+            name = os.path.expanduser(spec["on_rotated"])
+            candidates = [os.path.abspath(os.path.join(place, name)) for place in places or ["."]]
+            found = next((path for path in candidates if os.path.isfile(path)), None)
+            if found is None:
+                where = "" if os.path.isabs(name) else f" in {', '.join(places)}"
+                raise HaloError(
+                    f"on_rotated: there is no file {name}{where}.",
+                    subject=f"binding '{spec['name']}'",
+                    hint="It must be there before a secret is made. Give its path, relative to the inventory.",
+                )
+            spec["on_rotated"] = found
