@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runs a playbook against a tenant of the sandbox, with a home of its own, and tells what happened task by task."""
+"""Runs a playbook against a tenant of the sandbox, with a home of its own, and says what happened task by task."""
 
 from __future__ import annotations
 
@@ -55,25 +55,36 @@ class Step:
         ]
 
     @property
+    def calls(self) -> list[str]:
+        """Requests to the API, in their order, without queries."""
+        return [f"{entry['method']} {entry['path']}" for entry in self.requests if entry["kind"] == "api"]
+
+    @property
     def asked(self) -> list[str]:
-        """All requests, in their order, without queries."""
+        """All requests, those for tokens too."""
         return [f"{entry['method']} {entry['path']}" for entry in self.requests]
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
-    """A finished ansible-playbook; ``home`` holds all that it could have written to."""
+class Steps:
+    """What tasks did, by their names."""
 
-    status: int
-    stdout: str
-    stderr: str
     steps: list[Step]
-    home: Path
 
     def __getitem__(self, name: str) -> Step:
         found = [step for step in self.steps if step.name == name]
         assert len(found) == 1, f"{len(found)} tasks are called {name!r}"
         return found[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class Run(Steps):
+    """A finished ansible-playbook; ``home`` holds all that it could have written to."""
+
+    status: int
+    stdout: str
+    stderr: str
+    home: Path
 
     @property
     def warnings(self) -> list[str]:
@@ -100,7 +111,7 @@ def fault(kind: str, **spec: Any) -> tuple[str, str, dict[str, Any]]:
     return ("POST", "faults", {"kind": kind, **spec})
 
 
-def rehearsed(task_name: str, module: str, *, repeat: bool = True, **args: Any) -> list[Task]:
+def foretold(task_name: str, module: str, *, repeat: bool = True, **args: Any) -> list[Task]:
     """The task in check mode while the sandbox refuses writes, then for good, then again."""
     check = steered({**task(f"{task_name}, check", module, **args), "check_mode": True}, setting(read_only=True))
     real = steered(task(task_name, module, **args), setting(read_only=False))
@@ -170,7 +181,7 @@ def run(
             "HOME": str(home),
             "TMPDIR": str(home / "tmp"),
             "ANSIBLE_HOME": str(home / ".ansible"),
-            # what is sent to a host lands in the home that the system knows for its user, if it is not told otherwise
+            # what is sent to a host lands in the home that the system knows for its user, unless this says otherwise
             "ANSIBLE_REMOTE_TEMP": str(home / ".ansible" / "remote"),
             "ANSIBLE_ASYNC_DIR": str(home / ".ansible_async"),
             "ANSIBLE_COLLECTIONS_PATH": os.environ["ANSIBLE_COLLECTIONS_PATH"],
@@ -194,4 +205,4 @@ def run(
     processes.wait(f"HALO_STEPS={record}")
     lines = [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
     steps = [Step(line["task"], line["items"], line["requests"], line["state_changed"]) for line in lines]
-    return Run(done.returncode, done.stdout, done.stderr, steps, home)
+    return Run(steps, done.returncode, done.stdout, done.stderr, home)

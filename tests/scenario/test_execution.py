@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -14,9 +15,9 @@ from typing import Any
 
 import pytest
 from ansible.parsing.vault import VaultLib, VaultSecret
-from conftest import Play
+from conftest import Play, comparable
 from halo_sandbox.testing import Sandbox
-from helpers.playbook import CALLBACKS, Run, connection, fault, setting, steered, task
+from helpers.playbook import CALLBACKS, Run, Task, connection, fault, setting, steered, task
 
 AGENT, APPLICATION, LOGIN = "halo_api_agent", "halo_application", "halo_login_info"
 LOCAL = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
@@ -24,76 +25,84 @@ HIDDEN = {"changed", "censored"}
 ELSEWHERE = {"ANSIBLE_CONNECTION_PLUGINS": str(CALLBACKS.parent / "connection")}
 
 
-def shipped(done: Run) -> bool:
-    """Whether a module was sent anywhere; the run must have been told -vvv."""
-    return "AnsiballZ_halo" in done.stdout
+AS_MODULE = ", as a module"
 
 
-# Where a task runs
+@pytest.fixture
+def twice(play: Play) -> Play:
+    """Run tasks inside the controller's worker, and on the same ground again as shipped modules, in one play.
+
+    Results, outcomes, requests and changes must be the same; the run is returned with the steps of the first round.
+    """
+
+    def both(tasks: list[Task], **how: Any) -> Run:
+        rounds = [{**one, "vars": {**one.get("vars", {}), "halo_in_process": True}} for one in tasks]
+        for one in tasks:
+            again = {**one, "name": one["name"] + AS_MODULE}
+            again["vars"] = {**one.get("vars", {}), "halo_in_process": False}
+            rounds.append(again)
+        first = rounds[len(tasks)]
+        first["vars"]["sandbox"] = [("POST", "reset", {"tenant": None}), *first["vars"].get("sandbox", [])]
+        done = play(rounds, **how)
+        assert len(done.steps) == len(rounds), done.stderr
+        second = [
+            dataclasses.replace(step, name=step.name.removesuffix(AS_MODULE)) for step in done.steps[len(tasks) :]
+        ]
+        here = dataclasses.replace(done, steps=done.steps[: len(tasks)])
+        for one, other in zip(comparable(here), comparable(dataclasses.replace(done, steps=second)), strict=True):
+            assert one == other
+        return here
+
+    return both
 
 
-@pytest.mark.parametrize(
-    ("how", "module"),
-    [
-        ({}, False),
-        ({"variables": {"halo_in_process": True}, "in_process": False}, False),
-        ({"variables": {"halo_in_process": "yes"}}, False),
-        ({"environment": {"HALO_IN_PROCESS": ""}}, False),
-        ({"in_process": False}, True),
-        ({"environment": {"HALO_IN_PROCESS": "no"}}, True),
-        ({"variables": {"halo_in_process": False}}, True),
-        ({"variables": {"halo_in_process": "{{ 1 == 2 }}"}}, True),
-        ({"variables": {"halo_in_process": "nonsense"}}, True),
-        ({"hosts": {"halo": {**LOCAL, "ansible_connection": "elsewhere"}}, "environment": ELSEWHERE}, True),
-    ],
-    ids=str,
-)
-def test_where_a_task_runs(play: Play, how: dict[str, Any], module: bool) -> None:
-    done = play([task("login", LOGIN)], arguments=["-vvv"], **how)
-    assert done["login"].result["valid"] is True
-    assert shipped(done) is module
+def shipped(done: Run) -> dict[str, bool]:
+    """For each task whether a module was sent anywhere; the run must have been told -vvv."""
+    return {name: "AnsiballZ_halo" in text for name, text in sections(done).items()}
 
 
-def test_become_falls_back_to_a_module(play: Play) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("su without a password takes root")
-    become = {"become": True, "become_method": "ansible.builtin.su"}
-    done = play([{**task("login", LOGIN), **become}], arguments=["-vvv"])
-    assert done["login"].result["valid"] is True
-    assert shipped(done)
+def sections(done: Run) -> dict[str, str]:
+    """What the terminal showed of each task."""
+    parts = re.split(r"^TASK \[(.+?)\] \**$", done.stdout, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
-def test_a_delegated_task_runs_where_it_is_delegated_to(play: Play) -> None:
-    away = {**LOCAL, "ansible_connection": "elsewhere"}
+# Where a task runs; the unit tests of the action know more reasons
+
+
+def test_where_a_task_runs(play: Play) -> None:
+    here, away = {"when": "inventory_hostname == 'halo'"}, {"when": "inventory_hostname == 'away'"}
+    tasks: list[tuple[str, dict[str, Any], bool]] = [
+        ("by default", here, False),
+        ("told to", {**here, "vars": {"halo_in_process": "yes"}}, False),
+        ("told not to", {**here, "vars": {"halo_in_process": "{{ 1 == 2 }}"}}, True),
+        ("on a host elsewhere", away, True),
+        ("delegated from there", {**away, "delegate_to": "localhost"}, False),
+        ("delegated to there", {**here, "delegate_to": "away"}, True),
+    ]
+    if os.geteuid() == 0:
+        # su asks root for no password
+        tasks.append(("as someone else", {**here, "become": True, "become_method": "ansible.builtin.su"}, True))
     done = play(
-        [{**task("login", LOGIN), "delegate_to": "localhost"}],
-        hosts={"halo": away},
+        [{**task(name, LOGIN), **how} for name, how, _module in tasks],
+        hosts={"halo": LOCAL, "away": {**LOCAL, "ansible_connection": "elsewhere"}},
         environment=ELSEWHERE,
         arguments=["-vvv"],
     )
-    assert done["login"].result["valid"] is True
-    assert not shipped(done)
-    done = play(
-        [{**task("login", LOGIN), "delegate_to": "away"}],
-        hosts={"halo": LOCAL, "away": away},
-        environment=ELSEWHERE,
-        arguments=["-vvv", "--limit", "halo"],
-    )
-    assert done["login"].result["valid"] is True
-    assert shipped(done)
+    for step in done.steps:
+        assert [item["result"]["valid"] for item in step.items if item["outcome"] != "skipped"] == [True], step.items
+    assert shipped(done) == {name: module for name, _how, module in tasks}
 
 
-@pytest.mark.parametrize("in_process", [True, False], ids=["here", "module"])
-def test_without_requests(play: Play, folder: Path, in_process: bool) -> None:
+def test_without_requests(play: Play, folder: Path) -> None:
     (folder / "hidden" / "requests").mkdir(parents=True)
     (folder / "hidden" / "requests" / "__init__.py").write_text("raise ImportError('hidden')\n")
     done = play(
         [task("login", LOGIN)],
-        in_process=in_process,
         environment={"PYTHONPATH": str(folder / "hidden")},
         arguments=["-vvv"],
     )
-    assert shipped(done)
+    assert shipped(done) == {"login": True}
     assert done["login"].outcome == "failed"
     assert "the Python library 'requests' is missing" in done["login"].result["msg"]
     assert "pip install requests" in done["login"].result["msg"]
@@ -103,7 +112,7 @@ def test_without_requests(play: Play, folder: Path, in_process: bool) -> None:
 # What a task may say
 
 
-def test_the_tasks_environment(everywhere: Play, sandbox: Sandbox) -> None:
+def test_the_tasks_environment(twice: Play, sandbox: Sandbox) -> None:
     tenant = sandbox.tenants["acme"]
     given = {name.upper(): str(value) for name, value in connection(tenant).items()}
     empty = {
@@ -111,7 +120,7 @@ def test_the_tasks_environment(everywhere: Play, sandbox: Sandbox) -> None:
         for name in ("TENANT", "ACCESS_TOKEN", "AUTH_URL", "SCOPE", "VALIDATE_CERTS", "CA_PATH", "TIMEOUT")
     }
     wrong = {"HALO_CLIENT_SECRET": "wr0ng"}
-    done = everywhere(
+    done = twice(
         [
             {**task("given", LOGIN), "environment": given},
             {**task("empty", LOGIN), "environment": [given, empty]},
@@ -132,8 +141,7 @@ def test_the_tasks_environment(everywhere: Play, sandbox: Sandbox) -> None:
     assert "halo_url is missing" in done["over"].result["msg"]
 
 
-@pytest.mark.parametrize("in_process", [True, False], ids=["here", "module"])
-def test_the_environment_of_the_whole_run(play: Play, sandbox: Sandbox, in_process: bool) -> None:
+def test_the_environment_of_the_whole_run(twice: Play, sandbox: Sandbox) -> None:
     given = {name.upper(): str(value) for name, value in connection(sandbox.tenants["acme"]).items()}
     empty = {
         "HALO_ACCESS_TOKEN": "",
@@ -142,21 +150,38 @@ def test_the_environment_of_the_whole_run(play: Play, sandbox: Sandbox, in_proce
         "HALO_CA_PATH": "",
         "HALO_SCOPE": "",
     }
-    done = play([task("login", LOGIN)], options={}, in_process=in_process, environment={**given, **empty})
+    done = twice([task("login", LOGIN)], options={}, environment={**given, **empty})
     assert done["login"].result.get("valid") is True, done["login"].result
 
 
-def test_a_proxy_of_the_tasks_own(everywhere: Play) -> None:
-    proxy = {"http_proxy": "http://halo-proxy.invalid:3128"}
-    done = everywhere([{**task("through it", LOGIN), "environment": proxy}, task("past it", LOGIN)])
-    assert done["through it"].outcome == "failed"
-    assert "proxy" in done["through it"].result["msg"]
-    assert done["past it"].result["valid"] is True
+def test_the_hosts_variables(twice: Play, sandbox: Sandbox, folder: Path) -> None:
+    """The connection needs no word in a play: options, then the host's variables, templated or vaulted, then the
+    environment."""
+    given = connection(sandbox.tenants["acme"])
+    secret = given["halo_client_secret"]
+    (folder / "password").write_text("letmein")
+    text = VaultLib([("default", VaultSecret(b"letmein"))]).encrypt(secret.encode()).decode()
+    (folder / "vaulted.yml").write_text("vaulted: !vault |\n" + "".join(f"  {line}\n" for line in text.splitlines()))
+    variables = {**LOCAL, **given, "halo_tenant": "{{ short }}", "short": given["halo_tenant"]}
+    variables["halo_client_secret"] = "{{ vaulted }}"
+    wrong = {name.upper(): "wr0ng" for name in given}
+    done = twice(
+        [
+            {**task("of the host", LOGIN), "environment": wrong},
+            task("the option wins", LOGIN, halo_client_secret="wr0ng"),
+        ],
+        options={},
+        hosts={"halo": variables},
+        arguments=["--vault-password-file", str(folder / "password"), "-e", f"@{folder / 'vaulted.yml'}", "-vvvv"],
+    )
+    assert done["of the host"].result.get("valid") is True, done["of the host"].result
+    assert done["the option wins"].result["valid"] is False
+    assert secret not in done.stdout + done.stderr
 
 
-def test_loops(everywhere: Play, sandbox: Sandbox) -> None:
+def test_loops(twice: Play, sandbox: Sandbox) -> None:
     looped = {**task("agents", AGENT, name="{{ item }}"), "loop": ["api-1", "api-2", "Admin", "api-1"]}
-    done = everywhere([looped, {"name": "kept", "ansible.builtin.debug": {"var": "done"}}])
+    done = twice([looped, {"name": "kept", "ansible.builtin.debug": {"var": "done"}}])
     step = done["agents"]
     assert [item["outcome"] for item in step.items] == ["item ok", "item ok", "item failed", "item ok", "failed"]
     assert [item["result"]["changed"] for item in step.items] == [True, True, False, False, True]
@@ -165,138 +190,101 @@ def test_loops(everywhere: Play, sandbox: Sandbox) -> None:
     assert [row["agent"]["name"] for row in results if "agent" in row] == ["api-1", "api-2", "api-1"]
 
 
-def test_secrets_made_in_a_loop(everywhere: Play, sandbox: Sandbox) -> None:
+def test_secrets_made_in_a_loop(twice: Play, sandbox: Sandbox, folder: Path) -> None:
     """Hidden item by item and as a whole; an item that made none is hidden with the others."""
     looped = {
         **task("applications", APPLICATION, name="{{ item }}", login_agent="api-automation", scopes=["all"]),
         "loop": ["App 1", "App 2", "App 1"],
     }
-    done = everywhere(
-        [looped, {"name": "kept", "ansible.builtin.debug": {"var": "done"}}, task("after", LOGIN)], arguments=["-vv"]
-    )
-    secrets = [row.get("client_secret") for row in done["kept"].result["done"]["results"]]
-    assert [bool(secret) for secret in secrets] == [True, True, False]
-    hidden = json.dumps(done["applications"].items)
-    before = done.stdout.split("TASK [kept]")[0]
-    for secret in secrets[:2]:
-        assert secret not in hidden
-        assert secret not in before
-    assert (
-        sandbox.check("acme", *(done["kept"].result["done"]["results"][0]["application"]["client_id"], "x"))["valid"]
-        is False
-    )
+    keep = {"dest": f"{folder}/kept-{{{{ halo_in_process }}}}.json", "content": "{{ done | to_json }}", "mode": "0600"}
+    kept = {"name": "kept", "ansible.builtin.copy": keep, "no_log": True}
+    done = twice([looped, kept, task("after", LOGIN)], arguments=["-vv"])
+    for way in ("True", "False"):
+        rows = json.loads((folder / f"kept-{way}.json").read_text())["results"]
+        secrets = [row.get("client_secret") for row in rows]
+        assert [bool(secret) for secret in secrets] == [True, True, False]
+        for secret in secrets[:2]:
+            assert secret not in json.dumps([step.items for step in done.steps])
+            assert secret not in done.stdout
+        valid = sandbox.check("acme", rows[0]["application"]["client_id"], secrets[0])["valid"]
+        # the ground was cleared between the two rounds
+        assert valid is (way == "False")
     assert done["after"].result["valid"] is True
 
 
-def test_run_once(everywhere: Play) -> None:
-    done = everywhere(
+def test_run_once(twice: Play) -> None:
+    done = twice(
         [
-            {**task("once", AGENT, name="api-once"), "run_once": True},
-            {**task("once, there", AGENT, name="api-there"), "run_once": True, "delegate_to": "localhost"},
+            {**task("once", AGENT, name="api-once"), "run_once": True, "delegate_to": "localhost"},
             task("each", AGENT, name="api-{{ inventory_hostname }}"),
         ],
         hosts={"one": LOCAL, "two": LOCAL},
         # one after the other, so that ids and requests come in the same order each time
         arguments=["--forks", "1"],
     )
-    assert done["once"].writes == done["once, there"].writes == ["POST /api/Agent"]
+    assert done["once"].writes == ["POST /api/Agent"]
     assert len(done["each"].writes) == 2
 
 
-def test_no_log(everywhere: Play) -> None:
-    done = everywhere(
-        [{**task("quiet", AGENT, name="api-quiet"), "no_log": True}, {**task("wrong", AGENT, name=""), "no_log": True}]
-    )
-    for name in ("quiet", "wrong"):
-        assert set(done[name].result) - {"_ansible_no_log", "failed", "exception"} == HIDDEN
-    assert "api-quiet" not in done.stdout
+def test_the_tasks_timeout(play: Play) -> None:
+    def slow(name: str, timeout: int) -> Task:
+        delay = fault("delay", method="GET", path="^/api/agent", seconds=timeout + 2, times=1)
+        return {**steered(task(name, AGENT, name="api-slow"), ("DELETE", "faults", None), delay), "timeout": timeout}
 
-
-@pytest.mark.parametrize("in_process", [True, False], ids=["here", "module"])
-def test_the_tasks_timeout(play: Play, in_process: bool) -> None:
-    slow = fault("delay", method="GET", path="^/api/agent", seconds=6)
     done = play(
         [
-            {**steered(task("slow", AGENT, name="api-slow"), slow), "timeout": 3},
+            slow("here", 1),
             task("next", AGENT, name="api-slow"),
-        ],
-        in_process=in_process,
-    )
-    assert done["slow"].outcome == "failed"
-    assert re.search(r"(?i)timed out after 3 second|expected time frame .3.", json.dumps(done["slow"].result))
-    assert "Unexpected" not in str(done["slow"].result)
-    assert done["slow"].writes == []
-    # a module is left running by ansible-core when its task times out, and may have made the agent meanwhile
-    assert done["next"].outcome == "ok"
-    assert done["next"].result["changed"] is True or not in_process
-
-
-REFUSED_WITH_ASYNC: dict[str, dict[str, Any]] = {
-    "by default": {},
-    "always": {"regenerate_secret": "always"},
-    "with a secret of one's own": {"new_client_secret": "an odd one"},
-    "deferred and brought": {"defer_rotation": True, "new_client_secret": "an odd one"},
-    "not deferred": {"defer_rotation": "no"},
-    "not deferred, templated": {"defer_rotation": "{{ (1 == 2) | string }}"},
-}
-
-
-def test_async_is_refused_where_a_secret_may_be_made(play: Play) -> None:
-    wish = {"name": "App", "login_agent": "api-automation", "scopes": ["all"]}
-    tasks = [
-        {**task(name, APPLICATION, **wish, **more), "async": 60, "poll": 1} for name, more in REFUSED_WITH_ASYNC.items()
-    ]
-    tasks.append({**task("Integrator", "halo_integrator", login_agent="api-automation"), "async": 60, "poll": 0})
-    done = play(tasks)
-    for step in done.steps:
-        assert step.outcome == "failed", (step.name, step.result)
-        assert "cannot run with async" in step.result["msg"]
-        assert step.requests == []
-        assert not step.state_changed
-
-
-def test_async_where_no_secret_is_made(play: Play) -> None:
-    run_async = {"async": 60, "poll": 1}
-    done = play(
-        [
-            {**task("agent", AGENT, name="api-async"), **run_async},
-            {
-                **task("deferred", APPLICATION, name="App", login_agent="api-automation", defer_rotation=True),
-                **run_async,
-            },
-            {
-                **task("never", APPLICATION, name="App", login_agent="api-automation", regenerate_secret="never"),
-                **run_async,
-            },
-            {**task("absent", APPLICATION, name="App", state="absent"), **run_async},
-            {**task("info", "halo_application_info"), **run_async},
+            # last: it is left running by ansible-core
+            {**slow("as a module", 2), "vars": {**slow("", 2)["vars"], "halo_in_process": False}},
         ]
     )
-    for step in done.steps:
-        assert step.outcome == "async ok" or step.outcome == "ok", (step.name, step.result)
-    assert [step.writes for step in done.steps] == [
-        ["POST /api/Agent"],
-        [],
-        ["POST /api/Application"],
-        [done["absent"].writes[0]],
-        [],
-    ]
+    for name, timeout in (("here", 1), ("as a module", 2)):
+        assert done[name].outcome == "failed"
+        expected = rf"(?i)timed out after {timeout} second|expected time frame .{timeout}."
+        assert re.search(expected, json.dumps(done[name].result))
+        assert "Unexpected" not in str(done[name].result)
+        assert done[name].writes == []
+    assert done["next"].outcome == "ok"
+    assert done["next"].result["changed"] is True
 
 
-def test_a_vaulted_secret(everywhere: Play, sandbox: Sandbox, folder: Path) -> None:
-    (folder / "password").write_text("letmein")
-    secret = sandbox.tenants["acme"]["client_secret"].encode()
-    text = VaultLib([("default", VaultSecret(b"letmein"))]).encrypt(secret).decode()
-    (folder / "vaulted.yml").write_text("vaulted: !vault |\n" + "".join(f"  {line}\n" for line in text.splitlines()))
-    done = everywhere(
-        [task("login", LOGIN, halo_client_secret="{{ vaulted }}")],
-        arguments=["--vault-password-file", str(folder / "password"), "-e", f"@{folder / 'vaulted.yml'}", "-vvvv"],
+def test_async(play: Play) -> None:
+    """Refused where a secret may be made; the unit tests of the action know the options that make a difference."""
+    wish = {"name": "App", "login_agent": "api-automation", "scopes": ["all"]}
+    refused = {**task("refused", APPLICATION, **wish), "async": 60, "poll": 0}
+    done = play([refused, {**task("done", APPLICATION, **wish, regenerate_secret="never"), "async": 60, "poll": 1}])
+    assert done["refused"].outcome == "failed"
+    assert "cannot run with async" in done["refused"].result["msg"]
+    assert done["refused"].requests == []
+    assert done["done"].outcome in ("async ok", "ok"), done["done"].result
+    assert done["done"].writes == ["POST /api/Application"]
+
+
+def test_keywords_of_a_task(twice: Play, sandbox: Sandbox) -> None:
+    """A proxy of the task's own, no_log, and a value of an option with no_log where it does not belong."""
+    secret = sandbox.tenants["acme"]["client_secret"]
+    # nobody listens there
+    proxy = {"http_proxy": "http://127.0.0.1:9"}
+    done = twice(
+        [
+            {**task("through the proxy", LOGIN), "environment": proxy},
+            task("past the proxy", LOGIN),
+            {**task("quiet", AGENT, name="api-quiet"), "no_log": True},
+            {**task("quiet failure", AGENT, name=""), "no_log": True},
+            task("misplaced", AGENT, name=f"api {secret}"),
+        ],
     )
-    assert done["login"].result["valid"] is True
-    assert secret.decode() not in done.stdout + done.stderr
+    assert done["through the proxy"].outcome == "failed"
+    assert "proxy" in done["through the proxy"].result["msg"].lower()
+    assert done["past the proxy"].result["valid"] is True
+    for name in ("quiet", "quiet failure"):
+        assert set(done[name].result) - {"_ansible_no_log", "failed", "exception"} == HIDDEN
+    assert "api-quiet" not in done.stdout
+    assert done["misplaced"].result["agent"]["name"] in ("api ********", "api $REDACTED$")
 
 
-def test_values_of_any_type(everywhere: Play) -> None:
+def test_values_of_any_type(twice: Play) -> None:
     """Templates give strings, numbers and booleans of their own kinds; both ways see what a module would."""
     variables = {
         "number": 8,
@@ -305,7 +293,7 @@ def test_values_of_any_type(everywhere: Play) -> None:
         "nothing": None,
         "deep": {"a": [1, True, None, "x"]},
     }
-    done = everywhere(
+    done = twice(
         [
             task(
                 "create",
@@ -337,19 +325,17 @@ def test_one_token_for_a_run(play: Play) -> None:
     done = play(
         [
             task("first", AGENT, name="api-1"),
-            task("second", AGENT, name="api-2"),
-            {"name": "look", "ansible.builtin.command": "true", "changed_when": False, "register": "done"},
-            {"name": "files", "ansible.builtin.shell": look, "changed_when": False},
-            task("third", APPLICATION, name="App", login_agent="api-1"),
+            {"name": "files", "ansible.builtin.shell": look, "changed_when": False, "run_once": True},
+            task("second", APPLICATION, name="App", login_agent="api-1"),
             task("check", LOGIN),
             task("others", AGENT, name="api-{{ inventory_hostname }}"),
         ],
-        hosts={"one": LOCAL, "two": LOCAL, "three": LOCAL},
+        hosts={"one": LOCAL, "two": LOCAL},
         arguments=["--forks", "1"],
     )
     asked = {step.name: [entry["kind"] for entry in step.requests].count("token") for step in done.steps}
-    # a check of credentials is worth something only with a token of its own, for each of the three hosts
-    assert asked == {"first": 1, "second": 0, "look": 0, "files": 0, "third": 0, "check": 3, "others": 0}
+    # a check of credentials is worth something only with a token of its own, for each of the hosts
+    assert asked == {"first": 1, "files": 0, "second": 0, "check": 2, "others": 0}
     modes = [line.split()[0] for line in done["files"].result["stdout"].splitlines()]
     assert modes == ["600"]
     assert token_files(done) == []
@@ -377,10 +363,9 @@ def test_modules_share_no_token_and_leave_nothing(play: Play) -> None:
     assert left == [], left
 
 
-@pytest.mark.parametrize("in_process", [True, False], ids=["here", "module"])
-def test_an_authorisation_server_elsewhere_is_discovered(play: Play, in_process: bool) -> None:
-    elsewhere = setting(auth_path="/elsewhere/auth")
-    done = play([steered(task("discovered", AGENT, name="api-1"), elsewhere)], in_process=in_process)
+def test_an_authorisation_server_elsewhere_is_discovered(twice: Play) -> None:
+    tasks = [steered(task("discovered", AGENT, name="api-1"), setting(auth_path="/elsewhere/auth"))]
+    done = twice(tasks)
     assert done["discovered"].asked[:3] == ["POST /auth/token", "GET /api/AuthInfo", "POST /elsewhere/auth/token"]
     assert done["discovered"].result["changed"] is True
 

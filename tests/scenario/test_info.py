@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
-from conftest import Play
+import pytest
+from ansible.errors import AnsibleError
 from halo_sandbox.testing import Sandbox
+from helpers import in_process
 from helpers.playbook import setting, steered, task
+from helpers.tasks import perform_both
 
 AGENTS, APPLICATIONS, LOGIN = "halo_api_agent_info", "halo_application_info", "halo_login_info"
 WEB = "nethelpdesk-agent-web-application"
 
 
-def test_what_is_listed(everywhere: Play, sandbox: Sandbox) -> None:
+def test_what_is_listed(sandbox: Sandbox, folder: Path) -> None:
     sandbox.settings(read_only=True)
-    done = everywhere(
+    done = perform_both(
+        sandbox,
+        folder,
         [
             task("all agents", AGENTS),
             task("programs", AGENTS, api_only=True),
@@ -73,7 +79,7 @@ def test_what_is_listed(everywhere: Play, sandbox: Sandbox) -> None:
     assert done["a system one by name"].result["applications"][0]["system"] is True
 
 
-def test_logins(everywhere: Play, sandbox: Sandbox) -> None:
+def test_logins(sandbox: Sandbox, folder: Path) -> None:
     def prepare(started: Sandbox) -> None:
         started.settings(read_only=True)
         scopes = [{"name": "read:tickets"}]
@@ -87,7 +93,9 @@ def test_logins(everywhere: Play, sandbox: Sandbox) -> None:
         )
 
     secret = {"halo_client_secret": "an odd one"}
-    done = everywhere(
+    done = perform_both(
+        sandbox,
+        folder,
         [
             task("good", LOGIN),
             task("small", LOGIN, **secret, halo_client_id="small", halo_scope="read:tickets"),
@@ -96,9 +104,19 @@ def test_logins(everywhere: Play, sandbox: Sandbox) -> None:
             task("inactive", LOGIN, **secret, halo_client_id="inactive", halo_scope="read:tickets"),
             task("wrong secret", LOGIN, halo_client_secret="wr0ng"),
             task("wrong token", LOGIN, halo_access_token="wr0ng"),
+            task("good, required", LOGIN, require=True),
+            task("wrong secret, required", LOGIN, halo_client_secret="wr0ng", require=True),
+            task("wrong token, required", LOGIN, halo_access_token="wr0ng", require=True),
         ],
         prepare,
     )
+    for name, said in (("secret", "invalid_client"), ("token", "401")):
+        required = done[f"wrong {name}, required"]
+        assert required.outcome == "failed"
+        assert said in required.result["msg"]
+        assert sandbox.tenants["acme"]["url"] in required.result["msg"]
+        assert "wr0ng" not in json.dumps(required.result)
+        done.steps.remove(required)
     keys = {"valid", "agent", "scope", "expires_in", "error", "changed"}
     for step in done.steps:
         assert (step.outcome, step.result["changed"]) == ("ok", False)
@@ -107,8 +125,9 @@ def test_logins(everywhere: Play, sandbox: Sandbox) -> None:
     good = done["good"].result
     assert (good["valid"], good["scope"], good["expires_in"], good["error"]) == (True, "all", 3600, None)
     assert good["agent"] == {"id": 7, "name": "api-automation", "api_only": True}
+    assert done["good, required"].result["agent"] == good["agent"]
     assert done["small"].result["agent"] == {"id": 4, "name": "Bianca Rossi", "api_only": False}
-    for name, told in (
+    for name, said in (
         ("too much asked", "invalid_scope"),
         ("agent disabled", "invalid_client"),
         ("inactive", "invalid_client"),
@@ -117,22 +136,15 @@ def test_logins(everywhere: Play, sandbox: Sandbox) -> None:
     ):
         result = done[name].result
         assert (result["valid"], result["agent"]) == (False, None), name
-        assert told in result["error"]
+        assert said in result["error"]
         assert sandbox.tenants["acme"]["url"] in result["error"]
 
 
-def test_the_lookup_makes_another_secret_each_time(play: Play) -> None:
-    secret = "{{ lookup('haloops.halo.client_secret') }}"
-    wrong = "{{ lookup('haloops.halo.client_secret', 'a term') }}"
-    done = play(
-        [
-            {"name": "made", "ansible.builtin.debug": {"msg": [secret, secret]}},
-            {"name": "wrong", "ansible.builtin.debug": {"msg": wrong}, "ignore_errors": True},
-        ]
-    )
-    first, second = done["made"].result["msg"]
+def test_the_lookup_makes_another_secret_each_time(folder: Path) -> None:
+    first, second = (in_process.lookup("new_client_secret", [], {}, folder) for _time in range(2))
     uuid4 = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
-    assert re.fullmatch(f"{uuid4}-{uuid4}", first)
+    assert re.fullmatch(f"{uuid4}-{uuid4}", first[0])
+    assert len(first) == 1
     assert first != second
-    assert done["wrong"].outcome == "failed"
-    assert "takes no terms" in done["wrong"].result["msg"]
+    with pytest.raises(AnsibleError, match="takes no terms"):
+        in_process.lookup("new_client_secret", ["a term"], {}, folder)

@@ -2,9 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runs that are killed, cut off, or not alone: the secret in force is always in the store, and the next run heals it.
+"""Runs that are killed or cut off: the secret in force is always in the store, and the next run finishes the work.
 
-``--kills N`` says how many runs are killed; from 200 on they are killed at every task of every kind of rotation.
+``--kills N`` says how many are killed, by SIGKILL: at each request before or after Halo carried it out, and at each
+write to the store before it, with the draft on the disk, or after it; for each kind of rotation and both stores.
 """
 
 from __future__ import annotations
@@ -14,27 +15,27 @@ import dataclasses
 import itertools
 import os
 import random
+import signal
 import stat
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.haloops.halo.plugins.module_utils import client, rotation, run
 from ansible_collections.haloops.halo.plugins.module_utils.lifecycle import LABELS
+from ansible_collections.haloops.halo.plugins.plugin_utils.stores import _files
 from halo_sandbox.testing import Sandbox
-from role_runner import Fleet, Go, Outcome, Tenant
+from helpers.controller import Controller
+from role_runner import CHECK, NAME, VAULT_PASSWORD, Fleet, Go, Outcome, Play, Tenant
 
-NAME = "Ansible integration"
 INTEGRATOR = "Halo Integrator"
-BATCH = 20
-EVERYTHING = 200
-RANDOM = 30
-POSTS = r"^/api/(application|control)"
-GO = Go(vault=True, arguments=())
+POST = "(application|control)"
+# A killed run's request takes this long, and the next run waits for it as long as a request may take.
+SECONDS, TIMEOUT = 0.5, 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,20 +44,16 @@ class Kind:
 
     before: Callable[[Tenant], object] | None
     change: Callable[[Tenant], object]
+    store: str = "file"
+    rotate: bool = False
 
 
-def _vaulted(tenant: Tenant) -> None:
-    tenant.more["halo_integration_store"] = "vault_file"
+def _delivered(tenant: Tenant) -> None:
     tenant.bind(on_rotated="tasks/deliver.yml")
 
 
 def _first(tenant: Tenant) -> None:
     tenant.bind(on_rotated="tasks/deliver.yml", previous_agent="delete")
-
-
-def _own(tenant: Tenant) -> None:
-    tenant.more["halo_integration_store"] = "own_store"
-    _first(tenant)
 
 
 def _shared(tenant: Tenant) -> None:
@@ -69,77 +66,92 @@ def _integrator(tenant: Tenant) -> None:
     tenant.bind(name=INTEGRATOR, kind="integrator", allow_hosted=True)
 
 
+def _there(tenant: Tenant) -> None:
+    tenant.put_agent("api-successor")
+    tenant.bindings[0]["agent"] = {"name": "api-successor"}
+
+
 KINDS = {
-    "create": Kind(None, _vaulted),
-    "switch": Kind(_first, lambda tenant: tenant.bind("api-successor")),
-    "asked": Kind(_vaulted, lambda tenant: tenant.more.update(halo_integration_rotate=True)),
+    "create": Kind(None, _delivered, "vault_file"),
+    "to a new agent": Kind(_first, lambda tenant: tenant.bind("api-successor")),
+    "to an agent that is there": Kind(_first, _there),
+    "asked for": Kind(_delivered, lambda tenant: None, "vault_file", rotate=True),
     "integrator": Kind(_integrator, lambda tenant: tenant.bind("api-successor", INTEGRATOR)),
-    "own store": Kind(_own, lambda tenant: tenant.bind("api-successor")),
-    "shared": Kind(None, _shared),
+    "two that share": Kind(None, _shared),
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class Kill:
-    """When a run of a kind is killed.
-
-    :param task: at the start of this task, counted from the role's first
-    :param after: and so many seconds
-    :param flight: while Halo is at work on the POST with the new secret: before or after it is carried out
-    """
+    """When a run of a kind is killed: at its n-th request or n-th write to the store, and how far that has come."""
 
     kind: str
-    task: int = 0
-    after: float = 0.0
-    flight: str = ""
+    what: str
+    number: int
+    when: str
 
     def __str__(self) -> str:
-        return f"{self.kind}: " + (self.flight or f"task {self.task} + {self.after:.3f} s")
+        return f"{self.kind}: {self.what} {self.number}, {self.when}"
 
 
 @pytest.fixture(scope="module")
-def fleets() -> Iterator[Callable[[int], Fleet]]:
+def controller() -> Iterator[Controller]:
+    with Controller() as one:
+        yield one
+
+
+@pytest.fixture
+def fleets() -> Iterator[Callable[..., Fleet]]:
     """Makes fleets of as many tenants, each with a sandbox of its own."""
-    opened: list[Any] = []
+    with contextlib.ExitStack() as opened:
 
-    def fleet(tenants: int) -> Fleet:
-        folder = tempfile.TemporaryDirectory(prefix="halo-")
-        sandbox = Sandbox(tenants=tenants)
-        opened.extend((folder, sandbox))
-        folder.__enter__()
-        return Fleet(sandbox.__enter__(), Path(folder.name))
+        def fleet(tenants: int, **how: bool) -> Fleet:
+            folder = opened.enter_context(tempfile.TemporaryDirectory(prefix="halo-"))
+            return Fleet(opened.enter_context(Sandbox(tenants=tenants)), Path(folder), **how)
 
-    yield fleet
-    for one in reversed(opened):
-        one.__exit__(None, None, None)
+        yield fleet
 
 
-def prepare(fleet: Fleet, kinds: list[str]) -> list[Tenant]:
-    """Tenants that are ready for a rotation of these kinds."""
-    tenants = [fleet.tenant() for _unused in kinds]
-    for tenant, kind in zip(tenants, kinds, strict=True):
-        before = KINDS[kind].before
-        if before:
-            before(tenant)
-    had = [tenant for tenant in tenants if tenant.bindings]
-    if had:
-        for name, outcome in fleet.run(had, GO).items():
-            assert not outcome.failed, (name, outcome.message)
-    for tenant, kind in zip(tenants, kinds, strict=True):
-        tenant.delivered()
-        KINDS[kind].change(tenant)
-    return tenants
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs in this process wait for nothing that takes a moment to become true."""
+    for module in (client, run):
+        monkeypatch.setattr(module, "SETTLE", (0.02, 0.05, 0.1))
+    monkeypatch.setattr(rotation, "TEST_PAUSE", 0.02)
+
+
+def prepare(fleet: Fleet, kind: str) -> tuple[Tenant, dict[str, Any]]:
+    """A tenant that is ready for a rotation of this kind, and the options of the task that makes it."""
+    tenant = fleet.tenant()
+    what = KINDS[kind]
+    tenant.more.update(halo_integration_store=what.store, halo_timeout=TIMEOUT)
+    if what.before:
+        what.before(tenant)
+        outcome = fleet.run(tenant)
+        assert not outcome.failed, outcome.message
+        acknowledge(fleet, tenant, outcome)
+    what.change(tenant)
+    return tenant, {"bindings": tenant.bindings, "rotate": what.rotate}
+
+
+def acknowledge(fleet: Fleet, tenant: Tenant, outcome: Outcome) -> list[str]:
+    """Do as the role does with what is to be delivered; which bindings that concerned."""
+    delivered = [one for one in outcome.pending_actions if one["action"] == "deliver"]
+    for one in delivered:
+        assert tenant.credential(one["name"])["made_at"] == one["made_at"]
+        done = fleet.run(tenant, Go(options={"acknowledge": {key: one[key] for key in ("name", "made_at")}}))
+        assert done.changed
+    return [one["name"] for one in delivered]
 
 
 def in_force(tenant: Tenant) -> dict[str, list[str]]:
-    """For each binding whose application has a secret, the labels in the store that log in.
+    """For each binding whose application has a secret, the labels in the store that log in: one at least.
 
-    Of each agent and application there is at most one.
+    Of each agent and application there is at most one, and the store is nobody else's.
     """
     state, stored = tenant.state, tenant.stored
-    for path in tenant.fleet.inventory.rglob("*"):
-        if "halo_credentials" in path.parts:
-            assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+    for path in tenant.inventory.glob("halo_credentials/**/*"):
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
     for names in ([one["name"] for one in state["agents"]], [one["displayName"] for one in state["applications"]]):
         ours = [name for name in names if name.startswith(("api-", "Ansible", "Another"))]
         assert len(set(ours)) == len(ours), ours
@@ -150,11 +162,9 @@ def in_force(tenant: Tenant) -> dict[str, list[str]]:
             client_id = state["control"]["client_id_halointegrator"]
         else:
             applications = tenant.applications(name)
-            if not applications:
+            if not applications or not applications[0]["secret_set"]:
                 continue
             client_id = applications[0]["clientId"]
-            if not applications[0]["secret_set"]:
-                continue
         labels = stored.get(name) or dict.fromkeys(LABELS)
         secrets = {label: labels[label]["client_secret"] for label in LABELS if labels[label]}
         found[name] = [label for label, secret in secrets.items() if tenant.logs_in(client_id, secret) is not None]
@@ -162,143 +172,208 @@ def in_force(tenant: Tenant) -> dict[str, list[str]]:
     return found
 
 
-def changes(outcome: Outcome) -> int:
+def changes(requests: list[dict[str, Any]]) -> int:
     """How many new secrets were sent."""
-    return sum(write.casefold() in ("post /api/application", "post /api/control") for write in outcome.writes)
+    paths = [one["path"].casefold() for one in requests if one["method"] == "POST"]
+    return sum(path in ("/api/application", "/api/control") for path in paths)
 
 
-def strike(fleet: Fleet, tenant: Tenant, kill: Kill) -> None:
+def strike(fleet: Fleet, controller: Controller, tenant: Tenant, options: dict[str, Any], kill: Kill) -> None:
     """One run that is killed, and what must be true right after."""
-    where = {"ROLE_KILL": str(kill.task), "ROLE_KILL_AFTER": str(kill.after)} if not kill.flight else {}
-    if kill.flight:
-        order = fleet.sandbox.fault(kill.flight, tenant=tenant.name, method="POST", path=POSTS, seconds=1.0)
-    running = fleet.start([tenant], GO, **where)
-    if kill.flight:
-        running.wait(lambda: any(fault["id"] == order and fault["hits"] for fault in fleet.sandbox.faults()))
-        running.kill()
-        time.sleep(1.2)
-    running.rest()
-    running.finish()
-    assert running.process.returncode < 0, f"{kill}: it was not killed"
+    die = {"write": kill.number, "when": kill.when} if kill.what == "write" else None
+    if not die:
+        # of all requests of this tenant, whatever they are
+        fleet.sandbox.fault(kill.when, tenant=tenant.name, path="", skip=kill.number - 1, seconds=SECONDS)
+    pid = controller.start(options, tenant.variables, tenant.inventory, vault_password=VAULT_PASSWORD, die=die)
+    if not die:
+        until = time.monotonic() + 20
+        while not fleet.sandbox.faults()[-1]["hits"]:
+            assert time.monotonic() < until, f"{kill}: it did not come to that"
+            time.sleep(0.002)
+        if kill.when == "delay_after":
+            # what is carried out is so before the delay
+            time.sleep(0.02)
+        os.kill(pid, signal.SIGKILL)
+    assert controller.finish() is None, f"{kill}: it was not killed"
+
+
+def heal(fleet: Fleet, tenant: Tenant, kill: Kill, since: int, was: dict[str, Any]) -> None:
+    """The next run, at once, finishes what was begun; the one after it has nothing to do."""
+    begun = any(entry["pending"] or entry != was.get(name) for name, entry in tenant.stored.items())
+    outcome = fleet.run(tenant)
+    assert not outcome.failed, (str(kill), outcome.message)
+    # what the killed run had sent has arrived by now
+    time.sleep(max(0.0, SECONDS - 0.2) if kill.when == "delay" else 0.0)
+    fleet.sandbox.control("DELETE", "faults")
+    causes = 0 if kill.kind == "asked for" and not begun else len(tenant.bindings)
+    sent = changes(fleet.sandbox.requests(tenant.name)[since:])
+    assert sent == causes, f"{kill}: {sent} new secrets for {causes} causes"
     in_force(tenant)
-
-
-def heal(fleet: Fleet, tenants: list[Tenant], owing: dict[str, int]) -> None:
-    """One run finishes what was begun, with no more new secrets than are owing; the next one has nothing to do."""
-    for tenant in tenants:
-        tenant.more.pop("halo_integration_rotate", None)
-    for name, outcome in fleet.run(tenants, GO).items():
-        (tenant,) = [one for one in tenants if one.name == name]
-        assert not outcome.failed, (name, outcome.message)
-        assert changes(outcome) == owing[name], (name, outcome.writes)
-        in_force(tenant)
-        for binding in tenant.bindings:
-            assert outcome[binding["name"]]["verified"] is True
-            assert tenant.proven(binding["name"])
-            entry = tenant.entry(binding["name"])
-            assert entry["pending"] is None
-            assert entry["owed"] == {"deliver": False, "retire": None}
-            if binding.get("previous_agent") == "delete" and binding["agent"]["name"] == "api-successor":
-                assert tenant.agents("api-ansible") == []
-    for name, outcome in fleet.run(tenants, GO).items():
-        assert outcome.quiet, (name, outcome.message, outcome.names)
-
-
-def left_to_do(tenant: Tenant, kind: str, was: dict[str, Any]) -> int:
-    """How many new secrets the next run has to make: those that were called for and have not reached Halo."""
-    valid = in_force(tenant)
-    owing = 0
     for binding in tenant.bindings:
         name = binding["name"]
-        entry = tenant.stored.get(name)
-        before = was[name]["current"]["client_secret"] if name in was else None
-        finished = entry and entry["current"] and entry["current"]["client_secret"] != before
-        forgotten = kind == "asked" and not (entry and entry["pending"])
-        owing += not (finished or "pending" in valid.get(name, []) or forgotten)
-    return owing
+        assert outcome[name]["verified"] is True
+        assert tenant.proven(name)
+        entry = tenant.entry(name)
+        assert (entry["pending"], entry["outstanding"]["retire"]) == (None, [])
+        # one new secret, whatever it took: what was in force before is the previous one
+        before = was[name]["current"] if name in was else None
+        assert (entry["previous"] if causes else entry["current"]) == before
+        if binding.get("previous_agent") == "delete":
+            assert tenant.agents("api-ansible") == [], str(kill)
+    owing = [binding["name"] for binding in tenant.bindings if binding.get("on_rotated") and causes]
+    assert acknowledge(fleet, tenant, outcome) == owing, str(kill)
+    outcome = fleet.run(tenant)
+    assert outcome.quiet, (str(kill), outcome.message, outcome.result)
 
 
-def handed_over(tenant: Tenant, was: dict[str, Any]) -> bool:
-    """Whether the user's tasks have got what is new."""
-    told = tenant.delivered()
-    if not any(binding.get("on_rotated") for binding in tenant.bindings):
-        return told is None
-    new = tenant.secret()
-    if new == (was[NAME]["current"]["client_secret"] if NAME in was else None):
-        return told is None
-    client_id = tenant.application()["clientId"]
-    return bool(told and (told["client_id"], told["client_secret"]) == (client_id, new))
+def counted(fleet: Fleet, kind: str) -> tuple[int, int]:
+    """How many requests and how many writes to the store a kind takes, counted in a run that nobody kills."""
+    tenant, options = prepare(fleet, kind)
+    writes: list[Any] = []
+    real = _files._replace
+    with pytest.MonkeyPatch.context() as patch:
+
+        def replace(*args: Any) -> None:
+            writes.append(args)
+            real(*args)
+
+        patch.setattr(_files, "_replace", replace)
+        outcome = fleet.run(tenant, Go(options=options))
+    assert not outcome.failed, outcome.message
+    return len(outcome.requests), len(writes)
 
 
-@pytest.fixture(scope="module")
-def tasks(fleets: Callable[[int], Fleet]) -> dict[str, int]:
-    """How many tasks each kind has, counted in a run that nobody kills."""
-    fleet = fleets(len(KINDS) + 1)
-    tenants = prepare(fleet, list(KINDS))
-
-    def count(tenant: Tenant) -> int:
-        running = fleet.start([tenant], GO)
-        (outcome,) = running.finish().values()
-        assert not outcome.failed, outcome.message
-        return 1 + max(line["number"] for line in running.lines if "number" in line)
-
-    with ThreadPoolExecutor(2) as pool:
-        return dict(zip(KINDS, pool.map(count, tenants), strict=True))
-
-
-def planned(tasks: dict[str, int], kills: int) -> list[Kill]:
-    """When to kill: at tasks, spread over all kinds; while a POST is on its way; and at random instants."""
+def planned(counts: dict[str, tuple[int, int]], kills: int) -> list[Kill]:
+    """Which instants, in turn: at a request, at a write; each of them at least once where there are enough."""
     chance = random.Random(kills)
-    boundaries = [Kill(kind, task) for kind, count in tasks.items() for task in range(count)]
-    flights = [Kill(kind, flight=flight) for kind in KINDS if kind != "shared" for flight in ("delay_after", "delay")]
-    instants = (
-        Kill(kind, chance.randrange(tasks[kind]), chance.uniform(0.001, 0.06)) for kind in itertools.cycle(KINDS)
-    )
-    if kills >= EVERYTHING:
-        made = [*boundaries, *flights]
-        made += itertools.islice(instants, max(RANDOM, kills - len(made)))
-    else:
-        few = kills // 5
-        made = [*flights[:few], *itertools.islice(instants, few)]
-        wanted = kills - len(made)
-        made += [boundaries[len(boundaries) * n // wanted] for n in range(wanted)]
-    chance.shuffle(made)
-    return made
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "batch" in metafunc.fixturenames:
-        count = -(-metafunc.config.getoption("kills") // BATCH)
-        metafunc.parametrize(("batch", "batches"), [(number, count) for number in range(count)])
+    at_requests = [
+        Kill(kind, "request", number, when)
+        for kind, (requests, _writes) in counts.items()
+        for number in range(1, requests + 1)
+        for when in ("delay", "delay_after")
+    ]
+    at_writes = [
+        Kill(kind, "write", number, when)
+        for kind, (_requests, writes) in counts.items()
+        for number in range(1, writes + 1)
+        for when in ("before", "between", "after")
+    ]
+    for instants in (at_requests, at_writes):
+        chance.shuffle(instants)
+    mixed = [one for pair in itertools.zip_longest(at_requests, at_writes) for one in pair if one]
+    return list(itertools.islice(itertools.cycle(mixed), kills))
 
 
 def test_a_killed_run_loses_nothing_and_the_next_one_finishes_it(
-    batch: int,
-    batches: int,
-    tasks: dict[str, int],
-    fleets: Callable[[int], Fleet],
+    fleets: Callable[..., Fleet],
+    controller: Controller,
     request: pytest.FixtureRequest,
     record_property: Callable[[str, object], None],
 ) -> None:
-    kills = planned(tasks, request.config.getoption("kills"))[batch::batches]
-    fleet = fleets(len(kills) + 1)
-    tenants = prepare(fleet, [kill.kind for kill in kills])
-    was = {tenant.name: tenant.stored for tenant in tenants}
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda pair: strike(fleet, *pair), zip(tenants, kills, strict=True)))
-    pairs = list(zip(tenants, kills, strict=True))
-    owing = {tenant.name: left_to_do(tenant, kill.kind, was[tenant.name]) for tenant, kill in pairs}
-    print({str(kill): owing[tenant.name] for tenant, kill in pairs})
-    heal(fleet, tenants, owing)
-    for tenant, kill in pairs:
-        assert handed_over(tenant, was[tenant.name]), str(kill)
-    record_property("kills", len(kills))
+    kills = request.config.getoption("kills")
+    fleet = fleets(len(KINDS) + kills)
+    counts = {kind: counted(fleet, kind) for kind in KINDS}
+    assert min(writes for _requests, writes in counts.values()) >= 2, counts
+    for kill in planned(counts, kills):
+        tenant, options = prepare(fleet, kill.kind)
+        was, since = tenant.stored, len(fleet.sandbox.requests(tenant.name))
+        strike(fleet, controller, tenant, options, kill)
+        in_force(tenant)
+        heal(fleet, tenant, kill, since, was)
+    record_property("kills", kills)
+
+
+def test_a_secret_of_halos_own_is_stored_before_it_is_proven(
+    fleets: Callable[..., Fleet], controller: Controller
+) -> None:
+    """Halo answers it once: a run that is killed at the login after that has kept it."""
+    fleet = fleets(1)
+    tenant = fleet.tenant()
+    tenant.more["halo_timeout"] = TIMEOUT
+    tenant.sandbox.settings(tenant.name, secret_policy="replace", client_id_policy="replace")
+    tenant.bind()
+    # the first login is the run's own
+    fleet.sandbox.fault("delay", tenant=tenant.name, path="^/auth/token$", skip=1, seconds=SECONDS)
+    pid = controller.start({"bindings": tenant.bindings}, tenant.variables, tenant.inventory)
+    while not fleet.sandbox.faults()[-1]["hits"]:
+        time.sleep(0.002)
+    os.kill(pid, signal.SIGKILL)
+    assert controller.finish() is None
+    assert in_force(tenant) == {NAME: ["pending"]}
+    outcome = fleet.run(tenant)
+    assert not outcome.failed, outcome.message
+    assert outcome.writes == []
+    assert tenant.proven()
+    assert fleet.run(tenant).quiet
+
+
+@pytest.mark.parametrize("kind", ["to an agent that is there", "integrator"])
+def test_a_request_of_a_killed_run_that_arrives_after_all_waiting_loses_nothing(
+    kind: str, fleets: Callable[..., Fleet], controller: Controller
+) -> None:
+    """The next run sends the same secret, so that it does not matter which of the two comes last."""
+    fleet = fleets(1)
+    tenant, options = prepare(fleet, kind)
+    tenant.fault("delay", "POST", POST, seconds=60.0)
+    pid = controller.start(options, tenant.variables, tenant.inventory)
+    while not fleet.sandbox.faults()[-1]["hits"]:
+        time.sleep(0.002)
+    os.kill(pid, signal.SIGKILL)
+    assert controller.finish() is None
+    outcome = fleet.run(tenant)
+    assert not outcome.failed, outcome.message
+    fleet.sandbox.control("DELETE", "faults")
+    until = time.monotonic() + 10
+    while any(one["status"] is None for one in fleet.sandbox.requests(tenant.name)):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    assert in_force(tenant) == {tenant.bindings[0]["name"]: ["current"]}
+    acknowledge(fleet, tenant, outcome)
+    assert fleet.run(tenant).quiet
+
+
+# In plays, where it is a worker that sends
+
+
+@pytest.mark.parametrize("killed", ["the main process alone", "all processes of the run"])
+def test_a_play_that_is_killed_while_its_workers_post_is_on_the_way(killed: str, fleets: Callable[..., Fleet]) -> None:
+    fleet = fleets(2, shared=True)
+    tenants = [fleet.tenant() for _unused in range(2)]
+    for tenant, path in zip(tenants, ("Agent", "Application"), strict=True):
+        tenant.more["halo_timeout"] = 3
+        tenant.bind()
+        tenant.fault("delay", "POST", path, seconds=1.5)
+    running = fleet.start(tenants, Play())
+    running.wait(lambda: all(fault["hits"] for fault in fleet.sandbox.faults()))
+    if killed == "the main process alone":
+        os.kill(running.process.pid, signal.SIGKILL)
+        running.process.wait()
+    else:
+        running.kill()
+        running.all_over()
+    stopped = 0
+    for tenant in tenants:
+        until = time.monotonic() + 20
+        while (outcome := fleet.run(tenant, beside_another=True)).failed:
+            # the worker lives on, and its lock with it
+            assert "another run is at work on this tenant" in outcome.message
+            assert time.monotonic() < until
+            stopped += 1
+            time.sleep(0.1)
+    assert bool(stopped) is (killed == "the main process alone")
+    running.all_over()
+    for tenant in tenants:
+        in_force(tenant)
+        assert (len(tenant.agents("api-ansible")), len(tenant.applications(NAME))) == (1, 1)
+        assert changes(fleet.sandbox.requests(tenant.name)) == 1
+        assert tenant.proven()
+        assert fleet.run(tenant).quiet
 
 
 # A run that is cut off
 
 
-FAULTS = {
+FAULTS: dict[str, dict[str, Any]] = {
     "the connection is cut before the commit": {"kind": "reset"},
     "the connection is cut after the commit": {"kind": "reset_after"},
     "the answer ends in its middle": {"kind": "truncate_after"},
@@ -311,133 +386,101 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("times", [1, None], ids=["once", "to the end of the run"])
-def test_an_answer_that_does_not_come_loses_nothing(times: int | None, fleets: Callable[[int], Fleet]) -> None:
+def test_an_answer_that_does_not_come_loses_nothing(times: int | None, fleets: Callable[..., Fleet]) -> None:
+    kinds = ("create", "to a new agent", "integrator")[:: times or -1]
+    fleet = fleets(len(FAULTS))
     # the other way round, each fault meets another kind
-    kinds = list(itertools.islice(itertools.cycle(("create", "switch", "integrator")), len(FAULTS)))[:: times or -1]
-    fleet = fleets(len(kinds) + 1)
-    tenants = prepare(fleet, kinds)
-    was = {tenant.name: tenant.stored for tenant in tenants}
-    spoiled = list(FAULTS.values())
-    for tenant, fault in zip(tenants, spoiled, strict=True):
-        tenant.sandbox.fault(tenant=tenant.name, method="POST", path=POSTS, times=times, **fault)
-    outcomes = fleet.run(tenants, GO)
-    fleet.sandbox.control("DELETE", "faults")
-    for tenant, kind, fault in zip(tenants, kinds, spoiled, strict=True):
+    for (what, fault), kind in zip(FAULTS.items(), itertools.cycle(kinds), strict=False):
+        tenant, options = prepare(fleet, kind)
+        tenant.more["halo_retry_seconds"] = 1 if times else 0
+        was, name = tenant.stored, tenant.bindings[0]["name"]
+        tenant.fault(method="POST", path=POST, times=times, **fault)
+        outcome = fleet.run(tenant, Go(options=options))
+        fleet.sandbox.control("DELETE", "faults")
         in_force(tenant)
         if times == 1:
-            assert not outcomes[tenant.name].failed, (kind, fault, outcomes[tenant.name].message)
-            assert left_to_do(tenant, kind, was[tenant.name]) == 0
-    owing = {
-        tenant.name: left_to_do(tenant, kind, was[tenant.name]) for tenant, kind in zip(tenants, kinds, strict=True)
-    }
-    heal(fleet, tenants, owing)
+            assert not outcome.failed, (kind, what, outcome.message)
+        first = was.get(name, {}).get("current")
+        again = fleet.run(tenant)
+        assert not again.failed, (kind, what, again.message)
+        assert not (times == 1 and again.writes), (kind, what)
+        in_force(tenant)
+        assert tenant.proven(name)
+        assert (tenant.entry(name)["pending"], tenant.entry(name)["previous"]) == (None, first)
+        acknowledge(fleet, tenant, again)
+        assert fleet.run(tenant).quiet, (kind, what)
 
 
-@pytest.mark.parametrize("kind", ["read-only", "full"])
-def test_a_store_that_fails_between_two_steps_loses_nothing(kind: str, fleets: Callable[[int], Fleet]) -> None:
-    """The store fails while Halo is at work on the POST: neither 'amend' nor 'finish' can be written."""
+def test_a_store_that_is_full_between_two_steps_loses_nothing(
+    fleets: Callable[..., Fleet], controller: Controller
+) -> None:
+    """The store fails while Halo is at work on the POST: what it answers cannot be noted."""
     if os.geteuid() != 0:
         pytest.skip("only root can mount a small disk")
-    fleet = fleets(3)
-    folder = fleet.inventory / "halo_credentials"
-    folder.mkdir(mode=0o700)
+    fleet = fleets(1)
+    tenant, options = prepare(fleet, "to a new agent")
+    folder = tenant.inventory / "halo_credentials"
+    stored = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=64k,mode=0700", "none", str(folder)], capture_output=True, check=False
     )
     if mounted.returncode:
         pytest.skip("root that may not mount")
     try:
-        tenants = prepare(fleet, ["switch", "create"])
-        was = {tenant.name: tenant.stored for tenant in tenants}
-        for tenant in tenants:
-            fleet.sandbox.fault("delay", tenant=tenant.name, method="POST", path=POSTS, seconds=2.0)
-        running = fleet.start(tenants, GO)
-        running.wait(lambda: sum(fault["hits"] for fault in fleet.sandbox.faults()) == len(tenants))
+        for path, content in stored.items():
+            (folder / path).parent.mkdir(mode=0o700, exist_ok=True)
+            (folder / path).touch(0o600)
+            (folder / path).write_bytes(content)
+        tenant.fault("delay", "POST", "Application", seconds=60.0)
+        controller.start(options, {**tenant.variables, "halo_timeout": 60}, tenant.inventory)
+        while not fleet.sandbox.faults()[-1]["hits"]:
+            time.sleep(0.01)
         filler = folder / "filler"
-        if kind == "full":
-            with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-                while file.write(b"x" * 512):
-                    pass
-            filler.chmod(0o600)
-        else:
-            subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
-        outcomes = running.finish()
-        wanted = "No space left on device" if kind == "full" else "Read-only file system"
-        for tenant in tenants:
-            assert outcomes[tenant.name].failed
-            assert wanted in outcomes[tenant.name].message
-            assert "pending" in in_force(tenant)[NAME]
+        with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while file.write(b"x" * 512):
+                pass
+        filler.chmod(0o600)
+        fleet.sandbox.control("DELETE", "faults")
+        result = controller.finish() or {}
+        reason = "No space left on device"
+        assert reason in result["msg"], result
+        assert "pending" in in_force(tenant)[NAME]
         # and as long as it lasts nothing more is changed
-        state = [tenant.state for tenant in tenants]
-        for outcome in fleet.run(tenants, GO).values():
-            assert outcome.failed
-            assert wanted in outcome.message
-        assert [tenant.state for tenant in tenants] == state
-        if kind == "full":
-            filler.unlink()
-        else:
-            subprocess.run(["mount", "-o", "remount,rw", str(folder)], check=True)
-        heal(fleet, tenants, dict.fromkeys([tenant.name for tenant in tenants], 0))
-        assert all(handed_over(tenant, was[tenant.name]) for tenant in tenants)
+        state = tenant.state
+        outcome = fleet.run(tenant)
+        assert outcome.failed
+        assert reason in outcome.message
+        assert tenant.state == state
+        filler.unlink()
+        outcome = fleet.run(tenant)
+        assert not outcome.failed, outcome.message
+        assert changes(outcome.requests) == 0
+        assert tenant.proven()
+        assert acknowledge(fleet, tenant, outcome) == [NAME]
+        assert tenant.agents("api-ansible") == []
+        assert fleet.run(tenant).quiet
     finally:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-# Runs that are not alone
-
-
-def test_of_two_runs_at_once_one_stops_before_it_changes_anything(fleets: Callable[[int], Fleet]) -> None:
-    fleet = fleets(3)
-    built_in, own = tenants = prepare(fleet, ["switch", "own store"])
-    was = {tenant.name: tenant.stored for tenant in tenants}
-    for tenant in tenants:
-        fleet.sandbox.fault("delay", tenant=tenant.name, method="POST", path=POSTS, seconds=60.0)
-    first = fleet.start(tenants, GO)
-    first.wait(lambda: sum(fault["hits"] for fault in fleet.sandbox.faults()) == 2)
-    stored, state = [tenant.stored for tenant in tenants], [tenant.state for tenant in tenants]
-    for outcome in fleet.run(tenants, GO).values():
+def test_a_run_beside_one_that_is_at_work_stops(fleets: Callable[..., Fleet], controller: Controller) -> None:
+    fleet = fleets(1)
+    tenant, options = prepare(fleet, "to a new agent")
+    tenant.fault("delay", "POST", "Application", seconds=60.0)
+    controller.start(options, {**tenant.variables, "halo_timeout": 60}, tenant.inventory)
+    while not fleet.sandbox.faults()[-1]["hits"]:
+        time.sleep(0.01)
+    before = tenant.state, tenant.stored
+    for options in ({}, {"state": "absent"}, {"acknowledge": {"name": NAME, "made_at": "then"}}):
+        outcome = fleet.run(tenant, Go(options=options), beside_another=True)
         assert outcome.failed
-        assert "another run is at work on this tenant" in outcome.message
-        assert "Nothing was changed" in outcome.message
-        assert not outcome.writes
-    assert [tenant.stored for tenant in tenants] == stored
-    assert [tenant.state for tenant in tenants] == state
+        assert "another run is at work on this tenant (process " in outcome.message
+        assert outcome.requests == []
+    # check mode changes nothing, and so needs not be alone
+    outcome = fleet.run(tenant, CHECK, beside_another=True)
+    assert not outcome.failed, outcome.message
+    assert (tenant.state, tenant.stored) == before
     fleet.sandbox.control("DELETE", "faults")
-    for outcome in first.finish().values():
-        assert not outcome.failed, outcome.message
-        assert changes(outcome) == 1
-    for tenant in (built_in, own):
-        assert handed_over(tenant, was[tenant.name])
-    heal(fleet, tenants, dict.fromkeys([tenant.name for tenant in tenants], 0))
-
-
-def test_many_runs_at_once_end_with_one_secret_that_works(fleets: Callable[[int], Fleet]) -> None:
-    fleet = fleets(2)
-    (tenant,) = prepare(fleet, ["create"])
-    runs = [fleet.start([tenant], GO) for _unused in range(4)]
-    for running in runs:
-        outcome = running.finish()[tenant.name]
-        assert not outcome.failed or "another run is at work on this tenant" in outcome.message, outcome.message
-    in_force(tenant)
-    assert len(tenant.applications(NAME)) == 1
-    heal(fleet, [tenant], {tenant.name: 0})
-
-
-def test_a_request_of_a_killed_run_that_arrives_late_loses_nothing(fleets: Callable[[int], Fleet]) -> None:
-    """The run's process group is dead, its request is not; the next run starts at once and is faster."""
-    fleet = fleets(3)
-    tenants = prepare(fleet, ["switch", "integrator"])
-    for tenant in tenants:
-        fleet.sandbox.fault("delay", tenant=tenant.name, method="POST", path=POSTS, seconds=60.0)
-    killed = fleet.start(tenants, GO)
-    killed.wait(lambda: sum(fault["hits"] for fault in fleet.sandbox.faults()) == 2)
-    killed.kill()
-    for outcome in fleet.run(tenants, GO).values():
-        assert not outcome.failed, outcome.message
-    for tenant in tenants:
-        in_force(tenant)
-    fleet.sandbox.control("DELETE", "faults")
-    killed.rest()
-    for tenant in tenants:
-        in_force(tenant)
-    heal(fleet, tenants, dict.fromkeys([tenant.name for tenant in tenants], 0))
+    result = controller.finish() or {}
+    assert not result.get("failed"), result
+    assert changes(fleet.sandbox.requests(tenant.name)) == 2

@@ -1,0 +1,163 @@
+# Copyright: (c) 2026, Halo Ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A controller in a process of its own, whose runs may be killed: it forks one for each run, as ansible-playbook does.
+
+As a program (``python -m helpers.controller``) it reads a request a line, ``{args, variables, folder, vault_password,
+die, at}``, and answers with lines ``{pid}``, ``{result}`` unless the run was killed, and ``{status}``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from helpers import in_process
+
+TESTS = Path(__file__).resolve().parent.parent
+STORES = "ansible_collections.haloops.halo.plugins.plugin_utils.stores"
+
+
+class Controller:
+    """Starts runs, one at a time.
+
+    :param prefix: a command that runs the program, for a host name and a process namespace of its own
+    """
+
+    def __init__(self, prefix: Sequence[str] = ()) -> None:
+        paths = os.pathsep.join([str(TESTS), str(TESTS / "sandbox")])
+        self._process = subprocess.Popen(
+            [*prefix, sys.executable, "-m", "helpers.controller"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"},
+        )
+
+    def start(
+        self,
+        args: Mapping[str, Any],
+        variables: Mapping[str, Any],
+        folder: Path,
+        *,
+        vault_password: str | None = None,
+        die: Mapping[str, Any] | None = None,
+        at: float = 0.0,
+    ) -> int:
+        """Start a run of ``halo_binding``; returns its process id, as the controller sees it.
+
+        :param die: ``{write: n, when: before, between or after}``: it kills itself at its n-th write to the store
+        :param at: when to begin, in seconds since the epoch
+        """
+        request = {
+            "args": args,
+            "variables": variables,
+            "folder": str(folder),
+            "vault_password": vault_password,
+            "die": die,
+            "at": at,
+        }
+        assert self._process.stdin
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        return int(self._read()["pid"])
+
+    def finish(self) -> dict[str, Any] | None:
+        """The result of the run that was started; None where it was killed."""
+        result: dict[str, Any] | None = None
+        while "status" not in (line := self._read()):
+            result = line["result"]
+        assert result is not None or os.WIFSIGNALED(line["status"]), line
+        return result
+
+    def _read(self) -> Any:
+        assert self._process.stdout
+        return json.loads(self._process.stdout.readline())
+
+    def __enter__(self) -> Controller:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.close()
+        self._process.wait(30)
+        self._process.stdout.close()
+
+
+def _deadly(write: int, when: str) -> None:
+    """Let this process die at a write to the store: before it, with the draft on the disk, or after it."""
+    files = importlib.import_module(f"{STORES}._files")
+    real, count = files._replace, 0
+
+    def die(*_args: object, **_names: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def replace(*args: Any) -> None:
+        nonlocal count
+        count += 1
+        if count == write and when == "before":
+            die()
+        if count == write and when == "between":
+            os.replace = die
+        real(*args)
+        if count == write:
+            die()
+
+    files._replace = replace
+
+
+def main() -> None:
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+
+    def say(**what: Any) -> None:
+        out.write(json.dumps(what, default=str) + "\n")
+        out.flush()
+
+    # what is loaded now is not loaded in each run
+    with tempfile.TemporaryDirectory() as folder:
+        in_process.task("halo_binding", {"bindings": []}, {"halo_integration_store": "file"}, Path(folder))
+    for name in ("file", "vault_file"):
+        importlib.import_module(f"{STORES}.{name}")
+    for line in sys.stdin:
+        request = json.loads(line)
+        wait, go = os.pipe()
+        pid = os.fork()
+        if not pid:
+            with contextlib.suppress(BaseException):
+                os.read(wait, 1)
+                if request["die"]:
+                    _deadly(**request["die"])
+                time.sleep(max(0.0, request["at"] - time.time()))
+                say(
+                    result=in_process.task(
+                        "halo_binding",
+                        request["args"],
+                        request["variables"],
+                        Path(request["folder"]),
+                        vault_password=request["vault_password"],
+                    )
+                )
+                os._exit(0)
+            os._exit(1)
+        say(pid=pid)
+        os.write(go, b".")
+        say(status=os.waitpid(pid, 0)[1])
+        os.close(wait)
+        os.close(go)
+
+
+if __name__ == "__main__":
+    main()
