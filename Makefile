@@ -1,7 +1,7 @@
 # Needs make, git and a Python of version 3.11 or newer; everything else is installed into .venv and .build.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test sandbox bench kills lint sanity importer integration matrix docs build release packages ci clean
+.PHONY: help demo test sandbox bench kills races lint sanity importer integration matrix docs build release packages ci clean
 
 PORT = 8765
 TENANTS = 3
@@ -20,7 +20,7 @@ VENV_TOOLS := tools/venv.sh tools/pick_python.sh
 install = @tools/venv.sh $(1) "$$(tools/pick_python.sh)" -r $(2) && touch $@
 
 # The tools call each other by name.
-demo test bench kills build: export PATH := $(VENV):$(PATH)
+demo test bench kills races build: export PATH := $(VENV):$(PATH)
 lint release: export PATH := $(LINT):$(PATH)
 docs: export PATH := $(DOCS):$(PATH)
 importer: export PATH := $(IMPORTER):$(PATH)
@@ -42,8 +42,13 @@ sandbox: .venv/base.ok  ## a Halo look-alike on 127.0.0.1; PORT=8765 TENANTS=3
 bench: .venv/test.ok $(LINK)  ## the benchmark, as a table; BENCH_ARGS=
 	$(VENV)/python tests/bench/run.py $(BENCH_ARGS)
 
-kills: .venv/test.ok $(LINK)  ## kill 200 rotations and look what is left of them (long)
-	$(VENV)/python -m pytest tests/scenario/test_kills.py --kills 200 $(PYTEST_ARGS)
+KILLS = 200
+kills: .venv/test.ok $(LINK)  ## kill 200 rotations and look what is left of them (long); KILLS=1000
+	$(VENV)/python -m pytest tests/scenario/test_kills.py --kills $(KILLS) $(PYTEST_ARGS)
+
+RACES = 200
+races: .venv/test.ok $(LINK)  ## 200 races of two controllers for one tenant; RACES=1000
+	$(VENV)/python -m pytest tests/scenario/test_races.py --races $(RACES) $(PYTEST_ARGS)
 
 LINTERS = "ruff check --output-format concise ." codespell "yamllint -s ." "shellcheck .ci/run tools/*.sh" \
 	"mypy -p ansible_collections.haloops.halo.plugins" "mypy tools" "antsibull-changelog lint" \
@@ -87,10 +92,11 @@ packages:  # What tests use that no Python package has.
 # Side by side, the longest first: most of them keep one core busy.
 CHECKS = sanity integration lint importer docs
 # On the other versions of ansible-core: what depends on them. make matrix runs everything everywhere.
-OTHERS = tests/unit tests/scenario/test_execution.py tests/scenario/test_role_stores.py -k "not test_pass"
+OTHERS = tests/unit tests/scenario/test_execution.py tests/scenario/test_role_plays.py --ignore=tests/unit/test_simulation.py
 ci: packages  ## every check that a change must pass, besides demo and test
 	$(MAKE) --no-print-directory -j2 --output-sync=target $(CHECKS)
 	$(MAKE) --no-print-directory matrix MATRIX_ARGS='--quick -- $(OTHERS)'
+	$(MAKE) --no-print-directory races
 	$(MAKE) --no-print-directory bench BENCH_ARGS=--short
 
 clean:  ## remove all that make made
@@ -99,8 +105,9 @@ clean:  ## remove all that make made
 .venv/base.ok: requirements.txt requirements/base.txt tests/sandbox/pyproject.toml $(VENV_TOOLS)
 	$(call install,.venv,requirements/base.txt)
 
-.venv/test.ok: .venv/base.ok requirements/test.txt
-	$(call install,.venv,requirements/test.txt)
+.venv/test.ok: .venv/base.ok requirements/test.txt requirements/stores.txt requirements/openbao.txt
+	@tools/venv.sh .venv "$$(tools/pick_python.sh)" --no-deps --require-hashes -r requirements/openbao.txt
+	$(call install,.venv,requirements/test.txt -r requirements/stores.txt)
 
 .build/lint/ok: requirements.txt requirements/base.txt requirements/lint.txt tests/sandbox/pyproject.toml $(VENV_TOOLS)
 	$(call install,.build/lint,requirements/lint.txt)

@@ -51,12 +51,18 @@ class Fleet:
     """Tenants ``1..N`` of one sandbox.
 
     :param folder: an empty one; inventories, store, home and output go there
+    :param before: a checkout of the collection that this one is compared with
     """
 
-    def __init__(self, sandbox: Sandbox, folder: Path) -> None:
+    def __init__(self, sandbox: Sandbox, folder: Path, before: Path | None = None) -> None:
         self.sandbox = sandbox
         self.folder = folder
         self.store = folder / "halo_credentials"
+        self._before = folder / "before"
+        self.has_before = before is not None
+        if before:
+            (self._before / "ansible_collections/haloops").mkdir(parents=True)
+            (self._before / "ansible_collections/haloops/halo").symlink_to(before.resolve())
         self._password = folder / "vault-password"
         self._password.write_text(secrets.token_urlsafe())
         for name in ("home", "tmp"):
@@ -78,11 +84,12 @@ class Fleet:
         self.sandbox.reset()
         shutil.rmtree(self.store, ignore_errors=True)
 
-    def inventory(self, tenants: int, agent: str = AGENT) -> Path:
-        """The inventory of the first so many tenants; the bindings want this agent."""
-        path = self.folder / f"{tenants}-{agent}.yml"
+    def inventory(self, tenants: int, agent: str = AGENT, before: bool = False) -> Path:
+        """The inventory of the first so many tenants, or of the last for what is compared with; bound to this agent."""
+        path = self.folder / f"{tenants}-{agent}{'-before' if before else ''}.yml"
         if not path.exists():
-            rows = list(self.sandbox.tenants.values())[:tenants]
+            rows = list(self.sandbox.tenants.values())
+            rows = rows[-tenants:] if before else rows[:tenants]
             path.write_text(
                 yaml.safe_dump(
                     {
@@ -111,9 +118,10 @@ class Fleet:
     def _variables(self, row: dict[str, str]) -> dict[str, str]:
         if COLLECTIONS not in sys.path:
             sys.path.insert(0, COLLECTIONS)
-        from ansible_collections.haloops.halo.plugins.plugin_utils.store import FileStore
+        from ansible_collections.haloops.halo.plugins.plugin_utils.stores import Place
+        from ansible_collections.haloops.halo.plugins.plugin_utils.stores.file import Store
 
-        entry = FileStore(str(self.store), f"{row['url']} {row['name']}", None).path(BINDING)
+        entry = Store(Place(row["url"], row["name"], str(self.store))).path(BINDING)
         return {
             "halo_url": row["url"],
             "halo_tenant": row["name"],
@@ -130,6 +138,7 @@ class Fleet:
         tenants: int,
         changes: bool | None,
         agent: str = AGENT,
+        before: bool = False,
         forks: int = 10,
         args: t.Sequence[str] = (),
         env: t.Mapping[str, str] | None = None,
@@ -141,13 +150,14 @@ class Fleet:
         """
         command = [
             sys.executable, str(Path(sys.executable).with_name("ansible-playbook")), playbook,
-            "-i", str(self.inventory(tenants, agent)), "--forks", str(forks),
+            "-i", str(self.inventory(tenants, agent, before)), "--forks", str(forks),
             "--vault-password-file", str(self._password), *args,
         ]  # fmt: skip
         self.sandbox.clear()
         log = self.folder / "output.txt"
         with open(log, "w", encoding="utf-8") as file:
-            cost = measure.run(command, output=file, env={**self._env, **(env or {})}, cwd=str(self.folder))
+            own = {"ANSIBLE_COLLECTIONS_PATH": str(self._before)} if before else {}
+            cost = measure.run(command, output=file, env={**self._env, **own, **(env or {})}, cwd=str(self.folder))
         text = log.read_text(encoding="utf-8")
         hosts = [(int(changed) > 0, lost + failed == "00") for _host, changed, lost, failed in RECAP.findall(text)]
         right = sum(good and changes in (None, changed) for changed, good in hosts)
@@ -162,8 +172,8 @@ class Fleet:
         return Sample(cost, tenants, forks, requests, self._log())
 
     def _log(self) -> list[str]:
-        told = []
+        lines = []
         for entry in self.sandbox.requests(next(iter(self.sandbox.tenants))):
             query = f"?{entry['query']}" if entry["query"] else ""
-            told.append(f"{entry['method']} {ID.sub('ID', entry['path'])}{query}")
-        return told
+            lines.append(f"{entry['method']} {ID.sub('ID', entry['path'])}{query}")
+        return lines

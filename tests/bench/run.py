@@ -30,10 +30,11 @@ from halo_sandbox.testing import Sandbox
 PROVISION = "haloops.halo.provision"
 NEXT_AGENT = "api-next"
 # these take minutes, and most of what is said of them are requests and wall time
-ONCE = ("first", "rotation", "latency")
+ONCE = ("latency",)
 PARTS = ("first", "converged", "mitogen", "rotation", "forks", "latency", "growth")
 NOT_IN_PROCESS = {"HALO_IN_PROCESS": "false"}
-ROLE, URI, MODULES = "the role", "the same with uri", "the role, not in-process"
+ROLE, URI = "the role", "the same with uri"
+DEBUG = ("1 debug task", "9 debug tasks")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +80,7 @@ class Bench:
         self.rows: list[Row] = []
         self.figures: list[Figure] = []
         self._provisioned = 0
+        self._round = 0
 
     # What can be run
 
@@ -88,8 +90,9 @@ class Bench:
     def uri(self, **how: t.Any) -> Sample:
         return self.fleet.play(str(HERE / "uri.yml"), **{"tenants": self.tenants, "changes": False, **how})
 
-    def modules(self, **how: t.Any) -> Sample:
-        return self.role(**{**how, "env": {**how.get("env", {}), **NOT_IN_PROCESS}})
+    def before(self, **how: t.Any) -> Sample:
+        """The role of the checkout that this one is compared with, over tenants of its own."""
+        return self.fleet.play(PROVISION, **{"tenants": self.tenants, "changes": False, "before": True, **how})
 
     def debug(self, count: int, **how: t.Any) -> Sample:
         """A play of so many bare debug tasks."""
@@ -109,39 +112,46 @@ class Bench:
         if self._provisioned < tenants:
             note(f"provisioning {tenants} tenants")
             self.role(tenants=tenants, changes=None)
+            if self.fleet.has_before:
+                self.before(changes=None)
             self._provisioned = tenants
 
     def first(self) -> None:
-        def run() -> Sample:
-            self.fleet.forget()
-            return self.role(changes=True)
+        def run(play: t.Callable[..., Sample]) -> t.Callable[[], Sample]:
+            def from_nothing() -> Sample:
+                self.fleet.forget()
+                return play(changes=True)
 
-        row = self.measure("first", {"first provisioning": run})[0]
-        self._provisioned = self.tenants
-        self.figure("first", "CPU per tenant", 1000 * row.cpu / row.tenants, "ms")
-        self.figure("first", "requests per tenant", row.requests["total"], "", "<= 11")
+            return from_nothing
+
+        ways = {"first provisioning": run(self.role), **self.debugs()}
+        if self.fleet.has_before:
+            # in front, for each begins with forgetting all tenants
+            ways = {"before: first provisioning": run(self.before), **ways}
+        rows = self.compare("first", ways)
+        self._provisioned = 0 if self.fleet.has_before else self.tenants
+        self.in_debug_tasks("first", rows, "first provisioning", "<= 5")
+        self.figure("first", "requests per tenant", rows["first provisioning"].requests["total"], "", "<= 9")
 
     def converged(self) -> None:
         ways: dict[str, t.Callable[[], Sample]] = {
             ROLE: self.role,
             URI: self.uri,
-            MODULES: self.modules,
-            "1 debug task": lambda: self.debug(1),
-            "9 debug tasks": lambda: self.debug(9),
+            **self.debugs(),
             "1 halo_login_info task": self.login,
             "1 halo_login_info task, not in-process": lambda: self.login(env=NOT_IN_PROCESS),
         }
-        role, uri, modules, one, nine, here, out = self.measure("converged", ways)
-        task = (nine.cpu - one.cpu) / 8
-        self.figure("converged", "CPU of uri / of the role", uri.cpu / role.cpu, "times", ">= 12")
+        if self.fleet.has_before:
+            ways[f"before: {ROLE}"] = self.before
+        rows = self.compare("converged", ways)
+        role, uri = rows[ROLE], rows[URI]
+        self.figure("converged", "CPU of uri / of the role", uri.cpu / role.cpu, "times", ">= 48")
         self.figure("converged", "wall time of uri / of the role", uri.wall / role.wall, "times")
-        self.figure("converged", "CPU not in-process / in-process", modules.cpu / role.cpu, "times", ">= 9")
-        self.figure("converged", "wall time not in-process / in-process", modules.wall / role.wall, "times")
+        here, out = rows["1 halo_login_info task"], rows["1 halo_login_info task, not in-process"]
         self.figure("converged", "CPU of one task not in-process / in-process", out.cpu / here.cpu, "times")
         self.figure("converged", "CPU per tenant", 1000 * role.cpu / role.tenants, "ms")
-        self.figure("converged", "CPU of one debug task on one host", 1000 * task / role.tenants, "ms")
-        self.figure("converged", "CPU per tenant, in debug tasks", role.cpu / task, "tasks", "<= 8")
-        self.figure("converged", "requests per tenant", role.requests["total"], "", "<= 6")
+        self.in_debug_tasks("converged", rows, ROLE, "<= 2.0")
+        self.figure("converged", "requests per tenant", role.requests["total"], "", "<= 5")
 
     def mitogen(self) -> None:
         """The same with mitogen's linear strategy."""
@@ -155,27 +165,53 @@ class Bench:
             "ANSIBLE_STRATEGY": "mitogen_linear",
             "ANSIBLE_STRATEGY_PLUGINS": str(folder / "ansible_mitogen/plugins/strategy"),
         }
-        role, uri, _own, _modules = self.measure(
+        role, uri, _own = self.measure(
             "mitogen",
             {
                 ROLE: self.role,
                 f"{URI}, mitogen": lambda: self.uri(env=env),
                 f"{ROLE}, mitogen": lambda: self.role(env=env),
-                f"{MODULES}, mitogen": lambda: self.modules(env=env),
             },
         )
         self.figure("mitogen", "CPU of uri with mitogen / of the role", uri.cpu / role.cpu, "times")
         self.figure("mitogen", "wall time of uri with mitogen / of the role", uri.wall / role.wall, "times")
 
     def rotation(self) -> None:
-        ways = {
-            "rotation, to a new agent": lambda: self.role(changes=True, agent=NEXT_AGENT),
-            "rotation, to an agent that is there": lambda: self.role(changes=True),
-            "rotation, asked for": lambda: self.role(changes=True, args=["-e", "halo_integration_rotate=true"]),
+        asked_for = ["-e", "halo_integration_rotate=true"]
+        kinds: dict[str, tuple[dict[str, t.Any], str]] = {
+            "rotation, to a new agent": ({"agent": NEXT_AGENT}, "<= 9"),
+            "rotation, to an agent that is there": ({}, "<= 7"),
+            "rotation, asked for": ({"args": asked_for}, "<= 6"),
         }
-        for name, row in zip(ways, self.measure("rotation", ways), strict=True):
-            self.figure("rotation", f"{name}: CPU per tenant", 1000 * row.cpu / row.tenants, "ms")
-            self.figure("rotation", f"{name}: requests per tenant", row.requests["total"], "", "<= 10")
+        ways: dict[str, t.Callable[[], Sample]] = dict(self.debugs())
+        for name, (how, _target) in kinds.items():
+            ways[name] = lambda how=how: self.role(changes=True, **self.renewed(how))
+            if self.fleet.has_before:
+                ways[f"before: {name}"] = lambda how=how: self.before(changes=True, **self.renewed(how))
+        rows = self.compare("rotation", ways)
+        for name, (_how, target) in kinds.items():
+            self.in_debug_tasks("rotation", rows, name, "<= 5")
+            self.figure("rotation", f"{name}: requests per tenant", rows[name].requests["total"], "", target)
+
+    def renewed(self, how: dict[str, t.Any]) -> dict[str, t.Any]:
+        """The same with an agent that no earlier round has made."""
+        if "agent" not in how:
+            return how
+        self._round += 1
+        return {**how, "agent": f"{how['agent']}-{self._round}"}
+
+    def debugs(self) -> dict[str, t.Callable[[], Sample]]:
+        return {DEBUG[0]: lambda: self.debug(1), DEBUG[1]: lambda: self.debug(9)}
+
+    def in_debug_tasks(self, part: str, rows: t.Mapping[str, Row], name: str, target: str) -> None:
+        """What a tenant costs, its share of the start of Ansible included, in bare debug tasks of the same run."""
+        task = (rows[DEBUG[1]].cpu - rows[DEBUG[0]].cpu) / 8
+        self.figure(part, "CPU of one debug task on one host", 1000 * task / self.tenants, "ms")
+        self.figure(part, f"{name}: CPU per tenant, in debug tasks", rows[name].cpu / task, "tasks", target)
+        old = rows.get(f"before: {name}")
+        if old:
+            self.figure(part, f"before: {name}: CPU per tenant, in debug tasks", old.cpu / task, "tasks")
+            self.figure(part, f"before: {name}: requests per tenant", old.requests["total"], "")
 
     def forks(self) -> None:
         few, many = self.options.forks
@@ -214,7 +250,7 @@ class Bench:
         each = [1000 * (row.cpu - bare.cpu) / row.tenants for row in roles]
         for size, cost in zip(sizes, each, strict=True):
             self.figure("growth", f"CPU per tenant at {size}, the start of Ansible not counted", cost, "ms")
-        self.figure("growth", f"CPU per tenant at {sizes[-1]} / at {sizes[0]}", each[-1] / each[0], "times", "<= 1.3")
+        self.figure("growth", f"CPU per tenant at {sizes[-1]} / at {sizes[0]}", each[-1] / each[0], "times", "<= 1.1")
         added = sizes[-1] - sizes[0]
         of_role = (roles[-1].peak - roles[0].peak) / added
         of_debug = (debugs[-1].peak - debugs[0].peak) / added
@@ -222,7 +258,10 @@ class Bench:
         # 150 KB are 146 KiB
         self.figure("growth", "the same beyond a debug host", of_role - of_debug, "KiB", "<= 146")
 
-    # Measuring and telling
+    # Measuring and reporting
+
+    def compare(self, part: str, ways: t.Mapping[str, t.Callable[[], Sample]]) -> dict[str, Row]:
+        return {row.name: row for row in self.measure(part, ways)}
 
     def measure(self, part: str, ways: t.Mapping[str, t.Callable[[], Sample]]) -> list[Row]:
         """Run each way several times, in turn, so that a change in the machine's load meets all of them."""
@@ -232,7 +271,7 @@ class Bench:
                 sample = way()
                 samples[name].append(sample)
                 note(f"{part}, run {number + 1}: {name}: CPU {sample.cost.cpu:.1f} s, wall {sample.cost.wall:.1f} s")
-        told = [
+        rows = [
             Row(
                 part, name, found[-1].tenants, found[-1].forks,
                 statistics.median(one.cost.cpu for one in found),
@@ -244,8 +283,8 @@ class Bench:
             )
             for name, found in samples.items()
         ]  # fmt: skip
-        self.rows += told
-        return told
+        self.rows += rows
+        return rows
 
     def figure(self, part: str, name: str, value: float, unit: str, target: str = "") -> None:
         self.figures.append(Figure(part, name, value, unit, target))
@@ -271,7 +310,7 @@ class Bench:
     def data(self) -> dict[str, t.Any]:
         """The same for a program."""
         return {
-            "settings": {name: value for name, value in vars(self.options).items() if name != "json"},
+            "settings": {name: value for name, value in vars(self.options).items() if name not in ("json", "before")},
             "rows": [dataclasses.asdict(row) for row in self.rows],
             "figures": [{**dataclasses.asdict(figure), "verdict": figure.verdict} for figure in self.figures],
         }
@@ -303,6 +342,7 @@ def parse(arguments: t.Sequence[str] | None = None) -> argparse.Namespace:
     add("--growth", type=numbers, default="50,200,500,1000", metavar="N,N", help="fleets of the part growth")
     add("--forks", type=numbers, default="10,50", metavar="N,N", help="forks of the parts forks and latency")
     add("--latency-ms", type=int, default=100, help="of each request in the part latency")
+    add("--before", type=Path, metavar="DIR", help="an older checkout to compare with in the same run")
     add("--json", type=Path, metavar="FILE", help="write everything there too")
     add("--short", action="store_true", help="a small fleet, once, without mitogen: does everything run?")
     options = parser.parse_args(arguments)
@@ -320,9 +360,11 @@ def main() -> int:
     options = parse()
     about = machine()
     measure.adopt_orphans()
-    largest = max([options.tenants, *(options.growth if "growth" in options.parts else [])])
+    # the checkout that is compared with has tenants of its own
+    fleet = options.tenants * (2 if options.before else 1)
+    largest = max([fleet, *(options.growth if "growth" in options.parts else [])])
     with tempfile.TemporaryDirectory(prefix="halo-bench-") as folder, Sandbox(largest) as sandbox:
-        bench = Bench(Fleet(sandbox, Path(folder)), options)
+        bench = Bench(Fleet(sandbox, Path(folder), options.before), options)
         try:
             for part in PARTS:
                 if part in options.parts:
@@ -336,8 +378,8 @@ def main() -> int:
     if options.short:
         print("\nA fleet of this size says nothing about speed: no verdicts.")
     if options.json:
-        told = json.dumps({"machine": about, **bench.data()}, indent=2)
-        options.json.write_text(told + "\n", encoding="utf-8")
+        text = json.dumps({"machine": about, **bench.data()}, indent=2)
+        options.json.write_text(text + "\n", encoding="utf-8")
     return 0
 
 
