@@ -177,7 +177,8 @@ options:
         required: true
   store:
     description:
-      - Where secrets are kept. V(vault_file) are files encrypted with Ansible Vault, V(file) plain ones.
+      - Where secrets are kept. V(vault_file) are files encrypted with Ansible Vault, V(file) plain ones, V(hashi_vault)
+        is HashiCorp Vault or OpenBao, V(aws_secrets_manager) AWS, V(command) any program.
       - The variable C(halo_integration_store) of the host unless set, or else V(vault_file).
     type: str
   store_dir:

@@ -26,7 +26,8 @@ class Store(FileStore):
         if VaultLib.is_encrypted(content):
             raise HaloError(
                 f"{path} is encrypted, and the store is 'file'.",
-                hint="Set halo_integration_store: vault_file, or move the entry to this store with: "
+                hint="Set halo_integration_store: vault_file, or copy all entries to another folder with the playbook "
+                "haloops.halo.store_move, or decrypt this one where it is: "
                 f"ansible-vault decrypt {shlex.quote(path)}",
             )
         return content

@@ -56,7 +56,8 @@ class Store(FileStore):
         if not VaultLib.is_encrypted(content):
             raise HaloError(
                 f"{path} is not encrypted, and the store is 'vault_file'.",
-                hint="Set halo_integration_store: file, or move the entry to this store with: "
+                hint="Set halo_integration_store: file, or copy all entries to another folder with the playbook "
+                "haloops.halo.store_move, or encrypt this one where it is: "
                 f"ansible-vault encrypt {shlex.quote(path)}",
             )
         try:
