@@ -15,7 +15,15 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 # One worker takes a whole file: these first, or the other workers wait for them in the end.
-LONGEST = ("test_leaks.py", "test_execution.py", "test_kills.py", "test_role_plays.py", "test_role.py")
+LONGEST = (
+    "test_store_servers.py",
+    "test_leaks.py",
+    "test_simulation.py",
+    "test_execution.py",
+    "test_kills.py",
+    "test_role_plays.py",
+    "test_role.py",
+)
 sys.path.insert(0, str(ROOT / "tests" / "sandbox"))
 if "ANSIBLE_COLLECTIONS_PATH" not in os.environ:
     # make sets it; this is for a pytest that was started by hand

@@ -168,7 +168,7 @@ def address(option: str, value: t.Any) -> str:
         raise HaloError(f"{option} holds a user name or a password.", hint="Give the address alone.")
     if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_valid:
         raise HaloError(
-            f"{option} is not an address: {one_line(text.split('?')[0])}",
+            f"{option} is not an address: {one_line(text.partition('?')[0])}",
             hint="It must read like https://acme.halopsa.com",
         )
     if parts.query or parts.fragment:

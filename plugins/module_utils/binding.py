@@ -515,7 +515,10 @@ class _InHalo:
         agent = Ref(self.agent_id, str((self.agent.change.after or {}).get("name")))
         final = rebind(self.login, agent, label["client_secret"], label["client_id"])
 
+        secrets = [label["client_secret"]]
+
         def note(saved: t.Mapping[str, t.Any], in_force: str) -> None:
+            secrets.append(in_force)
             api = final.resource.secret.client_id_api if final.resource.secret else ""
             known = {"client_id": saved.get(api) or None, "client_secret": in_force}
             if not final.resource.singleton:
@@ -533,7 +536,7 @@ class _InHalo:
         own = self.is_own()
         self.login = dataclasses.replace(self.login, change=dataclasses.replace(self.login.change, after=view))
         if own:
-            self._client.login.use(label["client_secret"])
+            self._client.login.use(secrets[-1])
 
     def test(self, label: Label, *, whom: bool) -> Proof:
         """``POST /token`` with the secret, and ``GET /Agent/me`` where it is asked as whom."""

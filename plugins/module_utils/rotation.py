@@ -399,10 +399,11 @@ class Work:
         """Keep what Halo answered. A secret or a client ID of its own making is written at once."""
         new = amend(self._stored, answered)
         now = self._stored["pending"]
-        if durable and any(new["pending"][key] != now[key] for key in ("client_id", "client_secret")):
-            self.ledger.write(new)
-        else:
-            # with the finish it is written all the same, and a run killed before that asks Halo again
+        try:
+            if durable and any(new["pending"][key] != now[key] for key in ("client_id", "client_secret")):
+                self.ledger.write(new)
+        finally:
+            # with the next write it is written all the same; what is only Halo's to say, a killed run's successor asks
             self.ledger.entry = new
 
     def _test(self, reason: str) -> None:

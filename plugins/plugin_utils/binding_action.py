@@ -39,8 +39,8 @@ class BindingAction(HaloAction):
             }
         with self._environment():
             self._task.args = self._with_connection(task_vars)
-            result.update(self._validated(BINDINGS, lambda params: self._guarded(params, task_vars)))
-        # with all bindings of all tenants it would be the largest part of what a run keeps
+            result.update(self._validated(self.operation.spec, lambda params: self._guarded(params, task_vars)))
+        # it would be the largest part of what a run keeps, and the options of a store may hold its credentials
         result.pop("invocation", None)
         return result
 

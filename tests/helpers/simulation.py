@@ -317,7 +317,7 @@ class Fault:
     @classmethod
     def parse(cls, text: str) -> Fault:
         call, kind = text.strip().split(":")
-        kind, _, after = kind.partition("@")
+        kind, _at, after = kind.partition("@")
         return cls(int(call), kind, int(after or 0))
 
     def __str__(self) -> str:

@@ -460,7 +460,7 @@ def test_the_role_does_not_repeat_what_a_binding_is() -> None:
     for entry in ENTRIES.values():
         bindings = entry["options"][PREFIX + "bindings"]
         assert "options" not in bindings
-        assert f"M({COLLECTION}halo_binding#module)" in "".join(bindings["description"])
+        assert f"M({COLLECTION}halo_binding)" in "".join(bindings["description"])
 
 
 @every_entry

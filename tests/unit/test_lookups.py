@@ -66,9 +66,9 @@ def trusted(template: str) -> str:
     return trust_as_template(template)
 
 
-def templar(variables: dict[str, Any], secrets: Any = SECRETS) -> tuple[DataLoader, Templar]:
+def templar(variables: dict[str, Any], secrets: Any = None) -> tuple[DataLoader, Templar]:
     loader = DataLoader()
-    loader.set_vault_secrets(secrets)
+    loader.set_vault_secrets(SECRETS if secrets is None else secrets)
     return loader, Templar(loader, variables=variables)
 
 

@@ -278,6 +278,24 @@ def test_either_is_stored_at_once(own: dict[str, str]) -> None:
     assert ports.calls[3:7] == ["write", "set", "write", "answered"]
 
 
+def test_a_secret_of_halos_own_is_kept_where_the_store_fails_once() -> None:
+    """It can be read nowhere else, so the write is tried again before the run ends."""
+
+    class Failing(Ports):
+        def write(self, name: str, new: dict[str, Any], version: int) -> int:
+            if len(self.written) == 1 and "answered" not in self.calls and "failed" not in self.calls:
+                self.calls.append("failed")
+                raise HaloError("the disk is full for a moment.")
+            return super().write(name, new, version)
+
+    own = {"client_id": "client", "client_secret": "own", "application_id": "app"}
+    ports = Failing(stored(None, label("old")), seen("agent_changed"), valid=("own",), whom="ann", answers=(own,))
+    with pytest.raises(HaloError, match="full for a moment"):
+        run(ports)
+    assert ports.entry["pending"]["client_secret"] == "own"
+    assert ports.entry["current"]["client_secret"] == "old"
+
+
 def test_what_was_sent_and_answered_alike_is_not_stored_once_more() -> None:
     ports = Ports(stored(None, label("old")), seen("agent_changed"), whom="ann", answers=({"application_id": "1"},))
     run(ports)

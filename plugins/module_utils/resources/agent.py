@@ -72,7 +72,7 @@ def guard_retirement(client: Client, current: Raw) -> None:
     if users:
         raise Refused(
             f"the agent '{name}' is still the login agent of {', '.join(users)}, and stays as it is.",
-            hint="It goes with the run after they are bound to another agent, or keep it: previous_agent: keep.",
+            hint="Disable it in Halo once they are bound to another agent, or keep it: previous_agent: keep.",
         )
 
 
