@@ -169,13 +169,13 @@ class LookupModule(LookupBase):
             raise AnsibleError(str(error)) from None
 
     def _credential(self, store: str, place: Place, binding: str, stored: Entry) -> dict[str, t.Any]:
-        wanted = self.get_option("label")
-        label = stored[wanted]
+        word = self.get_option("label")
+        label = stored[word]
         if not label:
             others = [name for name in LABELS if stored[name]]
             folder = f" ({place.folder})" if place.folder and store.endswith("file") else ""
             raise HaloError(
-                f"the store {store}{folder} holds no {wanted} credentials of it"
+                f"the store {store}{folder} holds no {word} credentials of it"
                 + (f", only {' and '.join(others)} ones." if others else "."),
                 instance=place.owner,
                 subject=f"binding '{binding}'",

@@ -77,7 +77,6 @@ BINDINGS = Spec(
         "jitter": {"type": "float", "default": DEFAULT_JITTER},
         "window": {
             "type": "dict",
-            "default": {},
             "options": {
                 "days": {"type": "list", "elements": "str"},
                 "from": {"type": "raw"},
@@ -576,7 +575,7 @@ class _InHalo:
         return [self.agent.change.drift(), login]
 
     def handover(self, client_id: t.Any) -> str:
-        """What Halo's support has to be told of a hosted Integrator; it names the client ID, not the secret."""
+        """The text for Halo's support where it hosts the Integrator; it names the client ID, not the secret."""
         agent = (self.agent.change.after or {}).get("name")
         return (
             f"Please reconnect the Halo Integrator that you host for {self._client.instance} (client ID {client_id}). "

@@ -32,7 +32,7 @@ AGENTS, APPLICATIONS = "/Agent", "/Application"
 class Client:
     """One tenant's API.
 
-    ``secrets`` are further values that must never be shown, ``warnings`` is what the user should be told, ``made`` the
+    ``secrets`` are further values that must never be shown, ``warnings`` is what the user should know, ``made`` the
     ids of what this run has created, by path and folded name: a list may show it late.
     """
 

@@ -213,7 +213,6 @@ options:
       - When secrets that are due because of their age may be replaced; at any time unless set. What Halo demands, what
         is asked for, and what is older than C(max_age_days) in full does not wait for it.
     type: dict
-    default: {}
     suboptions:
       days:
         description: The days on which it begins, C(mon) to C(sun); all unless set.

@@ -53,33 +53,6 @@ def play(sandbox: Sandbox, folder: Path) -> Play:
     return lambda tasks, **how: run(sandbox, folder / str(next(numbers)), tasks, **how)
 
 
-@pytest.fixture
-def everywhere(sandbox: Sandbox, play: Play) -> Play:
-    """Run tasks inside the controller's worker and as shipped modules, each time on the same ground.
-
-    Results, outcomes, requests and changes must be the same; the first of the two runs is returned.
-    :param prepare: called with the sandbox before each run
-    """
-
-    def both(
-        tasks: list[dict[str, Any]], prepare: Callable[[Sandbox], object] = lambda _sandbox: None, **how: Any
-    ) -> Run:
-        runs = []
-        for in_process in (True, False):
-            sandbox.reset()
-            prepare(sandbox)
-            runs.append(play(tasks, in_process=in_process, **how))
-        here, shipped = runs
-        assert here.steps, here.stderr
-        assert len(here.steps) == len(shipped.steps)
-        for one, other in zip(comparable(here), comparable(shipped), strict=True):
-            assert one == other
-        assert here.status == shipped.status
-        return here
-
-    return both
-
-
 def comparable(done: Run) -> Iterator[dict[str, Any]]:
     """The steps without what differs by chance: new GUIDs are numbered, and requests for tokens left out."""
     for step in done.steps:
@@ -101,53 +74,3 @@ def _unmarked(result: dict[str, Any]) -> dict[str, Any]:
 def _numbered(text: str) -> str:
     seen: dict[str, str] = {}
     return GUID.sub(lambda found: seen.setdefault(found.group(), f"<{len(seen)}>"), text)
-
-
-def _guessed(view: Any) -> Any:
-    """A view as check mode would have it: ids of objects that it does not create are not known."""
-    if not isinstance(view, dict):
-        return view
-    unknown = [name for name in ("id", "client_id") if name in view]
-    return {**view, **dict.fromkeys(unknown)}
-
-
-def promised(done: Run, name: str, key: str) -> dict[str, Any]:
-    """Assert that the three steps of helpers.playbook.rehearsed kept their promises; returns the second's result.
-
-    Check mode writes nothing and predicts the result; the real run writes once; the repetition changes nothing.
-    :param key: of the object in the result
-    """
-    check, real, again = (done[f"{name}{which}"] for which in (", check", "", ", again"))
-    for step in (check, real, again):
-        assert step.outcome == "ok", step.result
-        assert "warnings" not in step.result, step.result["warnings"]
-    assert check.writes == []
-    assert not check.state_changed
-    assert check.result["changed"] is True
-    assert len(real.writes) == 1, real.writes
-    assert real.state_changed
-    assert again.result["changed"] is False, again.result["diff"]
-    assert again.writes == []
-    assert not again.state_changed
-    assert again.result["diff"]["before"] == again.result["diff"]["after"]
-    if "censored" not in real.result:
-        same(check.result, real.result, key)
-        if real.result[key] is not None:
-            assert again.result[key] == real.result[key]
-    return real.result
-
-
-def same(check: dict[str, Any], real: dict[str, Any], key: str) -> None:
-    """Assert that check mode predicted the real result, apart from the ids that a creation gives."""
-    assert real["changed"] is check["changed"] is True
-    # debug, which shows a censored result, leaves out what Ansible itself adds to it
-    aside = {"_ansible_no_log", "client_secret", "invocation"}
-    assert set(real) - aside == set(check) - aside
-    assert real.get("rotation") == check.get("rotation")
-    created = not check["diff"]["before"]
-    for one, other in (
-        (check[key], real[key]),
-        (check["diff"]["before"], real["diff"]["before"]),
-        (check["diff"]["after"], real["diff"]["after"]),
-    ):
-        assert (_guessed(one) == _guessed(other)) if created else one == other

@@ -539,10 +539,11 @@ def test_a_write_whose_connection_is_lost_is_carried_out_once(kit: Kit) -> None:
     assert current(store, "new") == "new"
 
 
-def response(code: str, said: str, status: int = 400) -> bytes:
-    body = json.dumps({"__type": code, "message": said}).encode()
-    head = f"HTTP/1.1 {status} No\r\nContent-Type: application/x-amz-json-1.1\r\nContent-Length: {len(body)}\r\n\r\n"
-    return head.encode() + body
+def response(status: int, said: Any) -> bytes:
+    """An answer that is none of the server's."""
+    body = json.dumps(said).encode()
+    head = f"HTTP/1.1 {status} No\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    return head.encode() + b"Connection: close\r\n\r\n" + body
 
 
 @shared
@@ -551,7 +552,7 @@ def test_a_gateway_that_fails_after_the_write_is_a_lost_connection(kit: Kit) -> 
     store = kit.open()
     version = store.write(BINDING, made("0"), None)
     for status in (500, 502, 504):
-        kit.proxy.lose(kit.writes[-1], after=True, response=response("InternalServiceError", "No.", status))
+        kit.proxy.lose(kit.writes[-1], after=True, response=response(status, {"message": "No."}))
         version = store.write(BINDING, made(str(status)), version)
         assert kit.proxy.lost()
         assert kit.open().read(BINDING)[1] == version
@@ -626,7 +627,7 @@ def test_credentials_that_aws_refuses(kit: Aws, code: str) -> None:
     assert kit.proxy
     store = kit.open()
     version = store.write(BINDING, made("0"), None)
-    kit.proxy.answer(b"secretsmanager.", response(code, AWS_REFUSALS[code]))
+    kit.proxy.answer(b"secretsmanager.", response(400, {"__type": code, "message": AWS_REFUSALS[code]}))
     for work in (lambda: store.read(BINDING), lambda: store.write(BINDING, FULL, version), store.hold().__enter__):
         with pytest.raises(HaloError, match=f"says {code}: .*(boto3 finds the right cred|credentials need)") as caught:
             work()
@@ -1106,9 +1107,8 @@ def test_what_vault_says_is_not_passed_on_with_the_token_in_it(kit: Vault) -> No
     login = {name.removeprefix("VAULT_").lower(): value for name, value in approle(kit).items()}
     store = kit.open(options={"auth_method": "approle", **login})
     token = store._client.token
-    body = json.dumps({"errors": [f"bad {token}, {login['secret_id']}, {SECRET}"]}).encode()
-    head = f"HTTP/1.1 400 No\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-    kit.proxy.answer(b"POST /v1/secret", head + body)
+    said = {"errors": [f"bad {token}, {login['secret_id']}, {SECRET}"]}
+    kit.proxy.answer(b"POST /v1/secret", response(400, said))
     with pytest.raises(HaloError, match=r"did not do it: bad \*+, \*+, \*+\."):
         store.write(BINDING, FULL, None)
 
@@ -1156,8 +1156,9 @@ def test_a_write_that_aws_refuses_is_not_taken_for_done(kit: Aws) -> None:
     assert kit.proxy
     store = kit.open()
     version = store.write(BINDING, made("0"), None)
+    refusal = {"__type": "LimitExceededException", "message": "Too many versions."}
     for part in kit.writes:
-        kit.proxy.lose(part, after=False, response=response("LimitExceededException", "Too many versions."))
+        kit.proxy.lose(part, after=False, response=response(400, refusal))
         with pytest.raises(HaloError, match=r"says LimitExceededException: .*run less often") as caught:
             store.write(BINDING, made("1"), version)
         assert not isinstance(caught.value, StaleEntry)

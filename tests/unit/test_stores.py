@@ -536,9 +536,9 @@ def test_without_an_inventory_folder_the_store_needs_an_absolute_one(
     inventory: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     variables = {"inventory_dir": inventory}
-    monkeypatch.setenv("HOME", "/home/someone")
+    monkeypatch.setenv("HOME", "/absolute/home")
     assert found(variables, store_dir="/absolute")[1].folder == "/absolute"
-    assert found(variables, store_dir="~/store")[1].folder == "/home/someone/store"
+    assert found(variables, store_dir="~/store")[1].folder == "/absolute/home/store"
     with pytest.raises(HaloError, match="halo_integration_store_dir is relative"):
         found(variables, store_dir="relative")
     # a store that needs none is not disturbed
