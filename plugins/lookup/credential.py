@@ -174,9 +174,9 @@ class LookupModule(LookupBase):
         if not label:
             others = [name for name in LABELS if stored[name]]
             folder = f" ({place.folder})" if place.folder and store.endswith("file") else ""
+            there = f", only {' and '.join(others)} ones" if others else ""
             raise HaloError(
-                f"the store {store}{folder} holds no {word} credentials of it"
-                + (f", only {' and '.join(others)} ones." if others else "."),
+                f"the store {store}{folder} holds no {word} credentials of it{there}.",
                 instance=place.owner,
                 subject=f"binding '{binding}'",
                 hint=f"Use label={others[0]}, or run the role halo_integration to finish what was begun."

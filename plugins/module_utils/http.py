@@ -233,11 +233,8 @@ class Transport:
                     raise self._no_response(error, url, about, writes, begun) from None
                 self._budget.spend(2.0 ** (again - 1))
         response = _response(received, content)
-        if (
-            response.status == 400
-            and url.startswith("http:")
-            and PLAIN_HTTP_REFUSED.search(content[:2000].decode("latin-1"))
-        ):
+        is_refused = response.status == 400 and url.startswith("http:")
+        if is_refused and PLAIN_HTTP_REFUSED.search(content[:2000].decode("latin-1")):
             raise self._speaks_https(url, about)
         self._answered = True
         return response
@@ -381,14 +378,12 @@ def _proxies(url: str) -> dict[str, str]:
     parts = urlsplit(url)
     host = parts.hostname or ""
     networks = [entry.strip() for entry in found.get("no", "").split(",") if "/" in entry]
-    if any(proxy_bypass_environment(name, found) for name in (host, parts.netloc)) or (
-        requests.utils.is_ipv4_address(host)
-        and any(
-            requests.utils.is_valid_cidr(network) and requests.utils.address_in_network(host, network)
-            for network in networks
-        )
-    ):
+    if any(proxy_bypass_environment(name, found) for name in (host, parts.netloc)):
         return {}
+    if requests.utils.is_ipv4_address(host):
+        valid = [network for network in networks if requests.utils.is_valid_cidr(network)]
+        if any(requests.utils.address_in_network(host, network) for network in valid):
+            return {}
     return found
 
 

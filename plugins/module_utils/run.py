@@ -228,9 +228,9 @@ def retire(client: Client, agent_id: t.Any, how: str) -> str:
             return "deleted"
         if how == "disable" and raw.get("isdisabled"):
             return "disabled"
+    still = "there" if how == "delete" else "enabled"
     raise HaloError(
-        f"Halo answered without an error, and the agent '{name}' is still "
-        + ("there." if how == "delete" else "enabled."),
+        f"Halo answered without an error, and the agent '{name}' is still {still}.",
         hint="Run again, or do it in Halo.",
     )
 

@@ -149,10 +149,10 @@ def guard_self(
     except HaloError:
         me = None
     if me is None or fold(me) == fold(agent_id):
+        known = ", and this one logs in as the token's agent" if me is not None else ", nor Halo of which agent"
         raise Refused(
             "it may be what this run itself logs in with; its login is not changed: halo_access_token does not say of "
-            "which application it is"
-            + (", and this one logs in as the token's agent." if me is not None else ", nor Halo of which agent."),
+            f"which application it is{known}.",
             hint=f"Give halo_client_id too, so that it can be told. {hint}",
         )
 
