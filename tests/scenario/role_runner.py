@@ -409,6 +409,7 @@ class Fleet:
             "ANSIBLE_NOCOLOR": "1",
             # the user's own tasks get secrets, which would else lie in a file while a module runs
             "ANSIBLE_PIPELINING": "1",
+            "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
             "PYTHONDONTWRITEBYTECODE": "1",
             "ROLE_WATCH": str(self.inventory / f"{number}.watch"),
             **play.environment,

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.release import __version__
 from halo_sandbox.testing import Sandbox
 from role_runner import NAME, Fleet, Play, Tenant
 
@@ -23,6 +24,8 @@ INTEGRATOR = "Halo Integrator"
 ROLE = "haloops.halo.halo_integration"
 START = {"connection": "local", "gather_facts": False}
 AFTER = {"name": "After the role", "ansible.builtin.debug": {"msg": "{{ halo_integration_result.bindings | length }}"}}
+# ansible-core 2.16 and 2.17 cannot end a role
+SKIPPED = ["Do what is outstanding"] if tuple(map(int, __version__.split(".")[:2])) < (2, 18) else []
 WAYS: dict[str, dict[str, Any]] = {
     "roles": {"roles": [ROLE], "post_tasks": [AFTER]},
     "roles, and another role": {"roles": [ROLE, {"role": ROLE, "vars": {"halo_integration_verify": False}}, "after"]},
@@ -94,7 +97,8 @@ def test_what_stands_after_the_role_runs_for_every_tenant_in_every_way_of_use(fl
             assert last["result"]["msg"] in (1, "1")
             assert tenant.proven()
             assert bool(host.writes) is is_fresh, way
-            assert "skipped" not in {task["outcome"] for task in host.tasks}, "a skipped task has its price"
+            skipped = [task["task"] for task in host.tasks if task["outcome"] == "skipped"]
+            assert set(skipped) == set(SKIPPED), "a skipped task has its price"
     assert done.status == 0
 
 
@@ -327,4 +331,5 @@ def test_a_rotation_that_is_asked_for_in_the_inventory(fleet: Fleet) -> None:
     assert [done[tenant].bindings[NAME]["rotated"] for tenant in tenants] == [False, True]
     assert "1 as declared" in done.stdout
     # a rotation costs no further task; the report is the first host's
-    assert [task["task"] for task in done[tenants[1]].tasks] == ["Converge agents, applications and secrets"]
+    names = [task["task"] for task in done[tenants[1]].tasks]
+    assert names == ["Converge agents, applications and secrets", *SKIPPED]
