@@ -35,6 +35,8 @@ DEFAULTS: dict[str, t.Any] = {
 }
 DAY = 86400
 HOUR = 3600
+_TOKEN = re.compile(r"[\x21-\x7e]+")
+_API = re.compile(r"/api$", re.I)
 _NO_TOKEN = "a line break, a blank or another character that no token has"
 
 
@@ -151,7 +153,7 @@ def _seconds(option: str, value: t.Any, zero: bool) -> float:
 
 def _is_token(text: str) -> bool:
     """Whether a header can hold it as it is."""
-    return re.fullmatch(r"[\x21-\x7e]+", text) is not None
+    return _TOKEN.fullmatch(text) is not None
 
 
 def address(option: str, value: t.Any) -> str:
@@ -175,7 +177,7 @@ def address(option: str, value: t.Any) -> str:
         raise HaloError(
             f"{option} must not have a query or a fragment.", hint="It must read like https://acme.halopsa.com"
         )
-    return urlunsplit((parts.scheme, parts.netloc, re.sub(r"/api$", "", parts.path, flags=re.I), "", ""))
+    return urlunsplit((parts.scheme, parts.netloc, _API.sub("", parts.path), "", ""))
 
 
 class Token(t.NamedTuple):

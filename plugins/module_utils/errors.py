@@ -119,6 +119,8 @@ class TenantBusy(HaloError):
 
 def redact(text: str, secrets: t.Iterable[str | None]) -> str:
     """``text`` with every secret replaced: in any letter case, URL-encoded, JSON-escaped, in base64, or within more."""
+    if not text:
+        return text
     forms = sorted({form for secret in secrets if secret for form in _forms(secret)}, key=len, reverse=True)
     return re.sub("|".join(forms), HIDDEN, text, flags=re.IGNORECASE) if forms else text
 

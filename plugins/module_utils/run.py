@@ -33,6 +33,8 @@ Result = dict[str, t.Any]
 DETAILS = {"includedetails": "true"}
 LONGEST_NAME = 255
 SHOWN_NAMES = 40
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_BLANK = re.compile(r"\s")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -272,7 +274,7 @@ def _check_options(resource: Resource, params: Params) -> None:
             raise HaloError("the name must not be empty.")
         if len(name) > LONGEST_NAME:
             raise HaloError(f"the name has {len(name)} characters, more than {LONGEST_NAME}.")
-        if re.search(r"[\x00-\x1f\x7f]", name):
+        if _CONTROL.search(name):
             raise HaloError("the name holds a line break or another control character.")
     if params.get("login_type") == "user" and (params.get("login_agent") or params.get("login_agent_id")):
         raise HaloError("login_type user and a login agent contradict each other.")
@@ -284,7 +286,7 @@ def _check_options(resource: Resource, params: Params) -> None:
             for number, item in enumerate(items):
                 if not str(item or "").strip():
                     raise HaloError(f"{field.name}[{number}] is empty.")
-                if re.search(r"\s", item.strip()):
+                if _BLANK.search(item.strip()):
                     raise HaloError(
                         f"{field.name}[{number}] '{item}' holds a blank.", hint="Make each an item of its own."
                     )

@@ -199,19 +199,23 @@ options:
     type: bool
     default: false
   verify:
-    description: Whether to prove on every run that each stored secret logs in.
+    description:
+      - Whether to prove on every run that each stored secret logs in; the variable C(halo_integration_verify) of the
+        host unless set.
     type: bool
     default: true
   jitter:
     description:
       - By how much the time varies at which secrets are due because of their age, in per cent of that age, 0 to 20. A
-        hash of tenant and binding decides, so that a fleet that was provisioned in one day is not rotated in one.
+        hash of tenant and binding decides, so that a fleet that was provisioned in one day is not rotated in one. The
+        variable C(halo_integration_jitter) of the host unless set.
     type: float
     default: 10
   window:
     description:
       - When secrets that are due because of their age may be replaced; at any time unless set. What Halo demands, what
-        is asked for, and what is older than C(max_age_days) in full does not wait for it.
+        is asked for, and what is older than C(max_age_days) in full does not wait for it. The variable
+        C(halo_integration_window) of the host unless set.
     type: dict
     suboptions:
       days:

@@ -149,9 +149,12 @@ class HaloAction(ActionBase):
             os.environ.update(before)
 
 
+_PLAIN = (str, bool, int, float)
+
+
 def plain(value: t.Any) -> t.Any:
     """Templated values as the plain types that a module would get from JSON; vaulted strings are decrypted."""
-    if value is None or isinstance(value, bool):
+    if value is None or type(value) in _PLAIN:
         return value
     if isinstance(value, Mapping):
         return {plain(key): plain(item) for key, item in value.items()}

@@ -20,7 +20,17 @@ from ..module_utils.rotation import Store, deliver
 from ..module_utils.run import Context, Operation, execute
 from .action import HaloAction, Result
 from .compat import run_folder
-from .stores import from_variables, open_store
+from .stores import from_variables, import_stores, open_store
+
+import_stores()
+
+
+# Options, and the variables that stand in for them: as arguments of the role's task each would be a template.
+FROM_ROLE = {
+    "verify": "halo_integration_verify",
+    "jitter": "halo_integration_jitter",
+    "window": "halo_integration_window",
+}
 
 
 class BindingAction(HaloAction):
@@ -38,11 +48,17 @@ class BindingAction(HaloAction):
                 "msg": "The stored secrets are the controller's, and async would write them to disk. Remove async.",
             }
         with self._environment():
-            self._task.args = self._with_connection(task_vars)
+            self._task.args = {**self._of_role(task_vars), **self._with_connection(task_vars)}
             result.update(self._validated(self.operation.spec, lambda params: self._guarded(params, task_vars)))
         # it would be the largest part of what a run keeps, and the options of a store may hold its credentials
         result.pop("invocation", None)
         return result
+
+    def _of_role(self, task_vars: Result) -> Result:
+        names = {option: name for option, name in FROM_ROLE.items() if name in task_vars}
+        # as a dictionary: what is omitted drops out of it
+        found = self._templar.template({option: task_vars[name] for option, name in names.items()})
+        return {option: value for option, value in found.items() if value not in (None, "", task_vars.get("omit"))}
 
     def _guarded(self, params: Result, task_vars: Result) -> Result:
         try:

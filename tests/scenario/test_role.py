@@ -184,10 +184,12 @@ def too_old_and_not_yet_time(tenant: Tenant) -> Steps:
     now = datetime.datetime.now(datetime.UTC)
     made = now - datetime.timedelta(days=28)
     tenant.rewrite(lambda entry: entry["current"].update(made_at=made.isoformat()))
+    tenant.more["halo_integration_jitter"] = 0
     closed, opened = ({"window": {"days": [f"{now + datetime.timedelta(days=days):%a}".lower()]}} for days in (3, 0))
     outcome = yield Go(options=closed)
     assert outcome.quiet, outcome.result
     yield from rotated(tenant, "expired", Go(options=opened))
+    assert (yield Go(options=closed))[NAME]["due_at"].startswith(f"{now + datetime.timedelta(days=24):%Y-%m-%d}")
     # nothing holds back what has expired in full
     made -= datetime.timedelta(days=3)
     tenant.rewrite(lambda entry: entry["current"].update(made_at=made.isoformat()))
@@ -222,6 +224,10 @@ def not_verified_where_that_is_not_desired(tenant: Tenant) -> Steps:
     assert outcome.quiet
     assert outcome[NAME]["verified"] is None
     assert [one["kind"] for one in outcome.requests].count("token") == 1
+    # the same by the role's variable, which an option of the task goes before
+    tenant.more["halo_integration_verify"] = "{{ 1 == 2 }}"
+    assert (yield REAL).quiet
+    yield from rotated(tenant, "invalid", Go(options={"verify": True}))
 
 
 @case

@@ -31,6 +31,7 @@ from ansible_collections.haloops.halo.plugins.module_utils.spec import (
     Text,
     Values,
 )
+from ansible_collections.haloops.halo.plugins.plugin_utils.binding_action import FROM_ROLE
 from ansible_collections.haloops.halo.plugins.plugin_utils.stores import DEFAULT_FOLDER, DEFAULT_STORE, VARIABLES
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -465,11 +466,11 @@ def test_the_role_does_not_repeat_what_a_binding_is() -> None:
 
 @every_entry
 def test_options_of_the_role_reach_the_engine(entry: str) -> None:
-    """In its task, or, for the store, as the host's variable of the same name."""
+    """In its task, or as the host's variable of the same name, which the action takes it from."""
     tasks = yaml.safe_load((ROLE / "tasks" / f"{entry}.yml").read_text())
     (given,) = (task[COLLECTION + "halo_binding"] for task in tasks if COLLECTION + "halo_binding" in task)
     for name in of_the_engine(entry):
-        if VARIABLES.get(name) != PREFIX + name:
+        if {**VARIABLES, **FROM_ROLE}.get(name) != PREFIX + name:
             assert re.search(rf"\b{PREFIX}{name}\b", str(given[name])), name
     assert set(given) <= set(BINDINGS.options)
 

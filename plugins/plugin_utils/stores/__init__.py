@@ -11,6 +11,7 @@ at once where it can know that it will not work: nothing has been changed in Hal
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import os
@@ -70,6 +71,17 @@ def store_names() -> list[str]:
     """The stores that there are."""
     files = (os.path.splitext(file) for file in os.listdir(os.path.dirname(__file__)))
     return sorted(name for name, suffix in files if suffix == ".py" and not name.startswith("_"))
+
+
+def import_stores() -> None:
+    """Import all of them: before Ansible forks, for it compiles what a worker imports anew for each tenant.
+
+    The libraries of a store are imported where it is opened.
+    """
+    for name in store_names():
+        # one that is broken is named where it is used
+        with contextlib.suppress(Exception):
+            importlib.import_module(f"{__name__}.{name}")
 
 
 def store_class(name: str) -> t.Any:

@@ -33,18 +33,20 @@ Version = str | None
 JOB_FOLDER = "/runner"
 RUN_LOCK = ".run.lock"
 WRITE_LOCK = ".write.lock"
+_UNREADABLE = re.compile(r"[^a-z0-9.-]+")
+_SCHEME = re.compile(r"^https?://")
 
 
 def safe(name: str) -> str:
     """A file name for any text: readable as far as it is harmless, and different for texts that Halo tells apart."""
     name = _same(name)
-    readable = re.sub(r"[^a-z0-9.-]+", "_", name).strip("._-")[:60]
+    readable = _UNREADABLE.sub("_", name).strip("._-")[:60]
     return f"{readable or 'x'}-{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:10]}"
 
 
 def _same(name: t.Any) -> str:
     """The same text for all spellings of a name that are one to Halo, and for an address with and without TLS."""
-    return re.sub(r"^https?://", "", fold(name))
+    return _SCHEME.sub("", fold(name))
 
 
 class FileStore:
