@@ -14,10 +14,13 @@ import dataclasses
 import datetime
 import typing as t
 
+from ansible.module_utils.parsing.convert_bool import boolean
+
 from .client import Client
 from .errors import HaloError, LoginError, Refused, one_line, redact
-from .lifecycle import ADOPT, Entry, Label, due_at, is_empty
+from .lifecycle import ADOPT, Entry, Label, due_at, is_empty, secrets_of
 from .lifecycle import dismantle as without_application
+from .options import complaints
 from .resources.agent import AGENT
 from .resources.application import APPLICATION, METHODS
 from .resources.integrator import INTEGRATOR
@@ -26,6 +29,7 @@ from .run import Params, Planned, Result, apply, naming, plan_resource, rebind, 
 from .schedule import DEFAULT_JITTER, MOST_JITTER, Age, Window, age_key, window
 from .secret import Rotation
 from .spec import Option, Ref, Resource, Spec, fold
+from .trail import Notes, NullTrail, Trail
 
 # stands for the id of an agent that the run is yet to make
 NEW = "new"
@@ -72,7 +76,8 @@ BINDINGS = Spec(
         "store_dir": {"type": "path"},
         "store_options": {"type": "dict", "no_log": False},
         "store_key": {"type": "str", "no_log": False},
-        "rotate": {"type": "bool", "default": False},
+        # true, false or rollback, in every spelling that is taken for a boolean
+        "rotate": {"type": "raw", "default": False},
         "verify": {"type": "bool", "default": True},
         "jitter": {"type": "float", "default": DEFAULT_JITTER},
         "window": {
@@ -84,6 +89,7 @@ BINDINGS = Spec(
                 "timezone": {"type": "str"},
             },
         },
+        "log_path": {"type": "path"},
         "defer_failure": {"type": "bool", "default": False},
         "decommission_agent": {"type": "str", "choices": ["keep", "disable", "delete"], "default": "disable"},
         "decommission_adopted": {"type": "bool", "default": False},
@@ -106,6 +112,7 @@ class Tenant:
     timeout: float
     check_mode: bool = False
     window: Window | None = None
+    trail: Trail = dataclasses.field(default_factory=NullTrail)
 
 
 def converge(tenant: Tenant, params: Params) -> Result:
@@ -118,6 +125,7 @@ def converge(tenant: Tenant, params: Params) -> Result:
     """
     specs = _checked(params["bindings"])
     tenant = dataclasses.replace(tenant, window=_when(params))
+    params = {**params, "rotate": asked_for(params["rotate"])}
     client = tenant.client
     client.secrets += [str(spec["adopt_secret"]) for spec in specs if spec["adopt_secret"]]
     result: Result = {
@@ -212,6 +220,22 @@ def _when(params: Params) -> Window | None:
     return window(params["window"])
 
 
+def asked_for(rotate: t.Any) -> str:
+    """What the option ``rotate`` asks for: ``requested``, ``rollback``, or nothing.
+
+    :raises HaloError: it is neither rollback nor a boolean
+    """
+    if str(rotate).strip().lower() == "rollback":
+        return "rollback"
+    try:
+        return "requested" if boolean(rotate) else ""
+    except TypeError:
+        choices: Option = {"rotate": {"type": "str", "choices": ["true", "false", "rollback"]}}
+        complaint = complaints(choices, {"rotate": rotate})[0]
+        text = complaint if complaint.endswith("?") else f"{complaint}."
+        raise HaloError(text, hint="Nothing was changed.") from None
+
+
 def _log_in(
     client: Client, specs: list[Params], ledgers: t.Mapping[str, Ledger | HaloError]
 ) -> str | None:
@@ -265,13 +289,14 @@ class _Binding:
             previous_agent=spec["previous_agent"],
             age=self.age,
             deliver=bool(spec["on_rotated"]),
-            requested=params["rotate"],
+            requested=params["rotate"] == "requested",
+            rollback=params["rotate"] == "rollback",
             verify=params["verify"],
             adopt=spec["adopt"],
             adopt_secret=spec["adopt_secret"],
         )
         if isinstance(ledger, Ledger):
-            self.work = Work(ledger, self.halo, wish, tenant.clock)
+            self.work = Work(ledger, self.halo, wish, tenant.clock, tenant.trail)
         else:
             self.error = ledger
             ledger.about(subject=f"binding '{self.name}'")
@@ -300,8 +325,10 @@ class _Binding:
         if not self.work:
             return
         self.outcome = self.work.outcome
-        self.work.carry_out(check_mode=self.tenant.check_mode)
-        self.warnings += self.outcome.warnings
+        try:
+            self.work.carry_out(check_mode=self.tenant.check_mode)
+        finally:
+            self.warnings += self.outcome.warnings
         if self.outcome.errors:
             raise self.outcome.errors[0]
 
@@ -410,6 +437,7 @@ class _InHalo:
             scope=" ".join(granted.get("scopes") or []),
             previous_agent_id=rotation.previous_agent_id,
             hosted=self.hosted and not self._spec["allow_hosted"],
+            changes=self.changed,
             untestable=any("enabled" in one.change.fields and one.current for one in (self.agent, self.login)),
         )
 
@@ -591,7 +619,7 @@ class _InHalo:
             key: dict(getattr(self.login.change, when) or {}),
         }
         if when == "after" and outcome.rotated:
-            view[key]["client_secret"] = f"new ({outcome.reason})"
+            view[key]["client_secret"] = f"{'previous' if outcome.reason == 'rollback' else 'new'} ({outcome.reason})"
             view[key]["login_agent"] = {name: view["agent"].get(name) for name in ("id", "name")}
         return view
 
@@ -713,16 +741,19 @@ def _take_out(tenant: Tenant, one: _Leaving, how: str, row: Result) -> None:
     )
     if tenant.check_mode or not row["changed"]:
         return
+    tenant.trail.check()
+    notes = Notes(tenant.trail, one.name, row["warnings"], lambda: secrets_of(one.ledger.entry))
     if one.application:
-        apply(tenant.client, one.application)
+        with notes.step("delete", "absent", lambda: (row["client_id"], row["agent_name"])):
+            apply(tenant.client, one.application)
     if how != "keep" and one.label.get("agent_id"):
-        row["previous_agent"] = _retired(tenant.client, one.label["agent_id"], how, row)
+        row["previous_agent"] = _retired(tenant.client, one.label["agent_id"], how, row, notes)
     one.ledger.write(without_application(one.ledger.entry))
 
 
-def _retired(client: Client, agent_id: t.Any, how: str, row: Result) -> str:
+def _retired(client: Client, agent_id: t.Any, how: str, row: Result, notes: Notes) -> str:
     try:
-        with naming(f"agent {agent_id}"):
+        with notes.step("retire", "absent", lambda: (row["client_id"], agent_id)), naming(f"agent {agent_id}"):
             return retire(client, agent_id, how)
     except Refused as error:
         row["warnings"].append(f"the agent {agent_id} stays as it is: {error.message}")

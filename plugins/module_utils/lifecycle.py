@@ -27,6 +27,7 @@ import dataclasses
 import datetime
 import typing as t
 
+from .errors import HaloError
 from .schedule import Age
 from .spec import fold
 
@@ -48,7 +49,7 @@ LABEL_KEYS = (
 )
 
 HALO_REASONS = ("created", "agent_changed", "login_type_changed")
-REASONS = (*HALO_REASONS, "requested", "expired", "missing", "invalid", "none")
+REASONS = (*HALO_REASONS, "rollback", "requested", "expired", "missing", "invalid", "none")
 ADOPT = ("false", "rotate", "proven")
 
 
@@ -82,6 +83,40 @@ def entry(found: t.Any) -> Entry:
 def is_empty(now: Entry) -> bool:
     """Whether the store knows no secret at all."""
     return not any(now[label] for label in LABELS)
+
+
+def secrets_of(now: Entry) -> list[str]:
+    """All secrets of an entry."""
+    return [str(now[label]["client_secret"]) for label in LABELS if now[label]]
+
+
+def to_restore(now: Entry, application_id: t.Any, client_id: t.Any) -> Label:
+    """What a rollback sets again: what an earlier one began, or else the previous secret.
+
+    :param application_id: of the application in Halo, as ``client_id``, which is None where there is none
+    :raises HaloError: there is no such secret, it is of another application, or a rotation has yet to be finished
+    """
+    pending, label = now["pending"], now["pending"] or now["previous"]
+    if pending and pending["reason"] != "rollback":
+        raise HaloError(
+            f"a rotation ({pending['reason'] or 'of unknown reason'}) was begun and has yet to be finished, so there "
+            "was no rollback.",
+            hint="Nothing was changed. Run once without rollback, which finishes it, and then with rollback.",
+        )
+    if not label:
+        raise HaloError(
+            "the store knows no previous secret of it, so there was no rollback.",
+            hint="Nothing was changed. For a new secret set halo_integration_rotate: true.",
+        )
+    both = ((label["application_id"], application_id), (label["client_id"], client_id))
+    if client_id is None or any(one and other and fold(one) != fold(other) for one, other in both):
+        there = f"{application_id} (client ID {client_id})" if client_id else "none"
+        raise HaloError(
+            f"the previous secret is of the application {label['application_id']} (client ID {label['client_id']}), "
+            f"and Halo has {there}, so there was no rollback.",
+            hint="Nothing was changed. For a new secret set halo_integration_rotate: true.",
+        )
+    return t.cast(Label, label)
 
 
 def create(now: Entry, label: Label) -> Entry:
@@ -153,6 +188,7 @@ class Facts:
     :param has_current: the store holds a current secret
     :param current_valid: it logs in as the right agent; None where that was not tested
     :param requested: the user asks for a new one
+    :param rollback: the user asks for the previous one, and there is one; nothing but a rollback is pending then
     :param expired: the current one is older than the user wants
     :param hosted: Halo hosts the Integrator, and its secret is not ours to change
     :param adopt: what to do about an application whose secret the store does not know: one of ``ADOPT``
@@ -165,6 +201,7 @@ class Facts:
     has_current: bool = False
     current_valid: bool | None = None
     requested: bool = False
+    rollback: bool = False
     expired: bool = False
     hosted: bool = False
     adopt: str = "false"
@@ -194,15 +231,17 @@ def decide(facts: Facts, verify: bool = True) -> Decision:
 
     A pending secret that logs in is in force, whatever else is to be done: it is promoted before anything overwrites
     it, and it answers every cause but one that Halo itself states. One that does not log in never reached Halo; the
-    rotation that it was made for starts over.
+    rotation that it was made for starts over. A rollback takes a change that Halo demands along.
     """
     promote = facts.has_pending and facts.pending_valid
     if facts.halo != "none":
-        return Decision(promote, True, facts.halo)
+        return Decision(promote, True, "rollback" if facts.rollback and not promote else facts.halo)
     if promote:
         return Decision(True, False, facts.pending_reason)
     if facts.hosted:
         return Decision()
+    if facts.rollback:
+        return Decision(rotate=True, reason="rollback")
     if facts.requested:
         return Decision(rotate=True, reason="requested")
     if facts.has_pending:

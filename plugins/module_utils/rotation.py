@@ -32,10 +32,13 @@ from .lifecycle import (
     expired,
     finish,
     late_seconds,
+    secrets_of,
+    to_restore,
 )
 from .schedule import Age
 from .secret import new_secret
 from .spec import fold
+from .trail import Notes, NullTrail, Trail
 
 Version = t.Any
 
@@ -80,6 +83,7 @@ class Seen:
     :param previous_agent_id: what it logs in as now, where that is another agent than it shall be
     :param hosted: Halo hosts the Integrator, and the user has not allowed a new secret
     :param untestable: what is disabled now would be enabled, so that check mode cannot try its secret
+    :param changes: something in Halo is not as declared
     """
 
     reason: str
@@ -93,6 +97,7 @@ class Seen:
     previous_agent_id: t.Any = None
     hosted: bool = False
     untestable: bool = False
+    changes: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,6 +166,7 @@ class Wish:
 
     :param previous_agent: keep, disable, delete
     :param deliver: a new secret has to be delivered by tasks of the user's own
+    :param requested: make a new secret now; ``rollback``: set the previous one again
     :param adopt: one of ``lifecycle.ADOPT``; ``adopt_secret`` is the one to take over
     """
 
@@ -169,6 +175,7 @@ class Wish:
     age: Age = dataclasses.field(default_factory=Age)
     deliver: bool = False
     requested: bool = False
+    rollback: bool = False
     verify: bool = True
     adopt: str = "false"
     adopt_secret: str | None = dataclasses.field(default=None, repr=False)
@@ -236,7 +243,7 @@ def alone(
 class Work:
     """One binding on its way through a run: :meth:`consider` it, then :meth:`carry_out`."""
 
-    def __init__(self, ledger: Ledger, halo: Halo, wish: Wish, clock: Clock) -> None:
+    def __init__(self, ledger: Ledger, halo: Halo, wish: Wish, clock: Clock, trail: Trail | None = None) -> None:
         self.ledger = ledger
         self.halo = halo
         self.wish = wish
@@ -244,6 +251,8 @@ class Work:
         self.seen: Seen
         self.outcome = Outcome()
         self._adopted: Label | None = None
+        self.trail = trail or NullTrail()
+        self._notes = Notes(self.trail, wish.name, self.outcome.warnings, self._secrets)
 
     def consider(self) -> None:
         """Look at Halo, and refuse what can be refused before anything is written.
@@ -251,6 +260,8 @@ class Work:
         :raises HaloError: nothing was changed
         """
         seen = self.seen = self.halo.look()
+        if self.wish.rollback:
+            to_restore(self._stored, seen.application_id, seen.client_id)
         decision = self._decide()
         if decision.refuse:
             raise HaloError(
@@ -269,6 +280,8 @@ class Work:
 
         :raises HaloError: what was done until then is in the store
         """
+        if not check_mode and self._is_change_ahead():
+            self.trail.check()
         if not check_mode and not self.seen.new_agent:
             # first, for what is disabled or lacks its scopes could not be tried
             self.halo.prepare()
@@ -280,10 +293,14 @@ class Work:
         if check_mode:
             return outcome
         if self._adopted:
-            self.ledger.write(adopt(self._stored, self._adopted))
+            with self._step("adopt", "proven"):
+                self.ledger.write(adopt(self._stored, self._adopted))
         if decision.promote:
             self._promote()
         if decision.rotate:
+            if decision.reason == "requested" and self._is_pending_an_old_one():
+                # it may still be on its way, so it is not overwritten; and who asks for a new one does not want it
+                self._rotate("rollback")
             self._rotate(decision.reason)
         self._retire()
         return outcome
@@ -303,13 +320,20 @@ class Work:
             pending_reason=str((pending or {}).get("reason") or "none"),
             has_current=bool(current),
             requested=self.wish.requested,
+            rollback=self.wish.rollback,
             expired=expired(current, self.wish.age, self.clock.now()),
-            hosted=self.seen.hosted and not self.wish.requested,
+            hosted=self.seen.hosted and not (self.wish.requested or self.wish.rollback),
             adopt=self.wish.adopt,
         )
 
     def _decide(self, **known: t.Any) -> Decision:
         return decide(dataclasses.replace(self._facts(), **known), self.wish.verify)
+
+    def _is_change_ahead(self) -> bool:
+        """Whether anything will be changed, as far as that is known before a login."""
+        stored = self._stored
+        known = self.seen.changes or stored["pending"] or stored["outstanding"]["retire"] or self._adopted
+        return bool(known or self._decide().rotate)
 
     def _judge(self, check_mode: bool) -> Decision:
         """The decision, after the logins that it takes."""
@@ -348,36 +372,54 @@ class Work:
             )
         return label
 
+    def _is_pending_an_old_one(self) -> bool:
+        """Whether a rollback was begun, and not finished."""
+        pending, previous = self._stored["pending"], self._stored["previous"]
+        return bool(pending and previous and pending["client_secret"] == previous["client_secret"])
+
     # The four steps
 
     def _rotate(self, reason: str) -> None:
+        self.trail.check()
         if self.seen.reason == "none":
             self.halo.allow(reason)
-        self._create(reason)
+        with self._step("rollback" if reason == "rollback" else "create", reason):
+            self._create(reason)
+        sent = self._stored["pending"]["client_secret"]
         try:
-            if self.seen.new_agent:
-                made = {"agent_id": self.halo.prepare(), "made_at": self._now()}
-                # what is sent from here on may be late for as long again
-                self.ledger.write(amend(self._stored, made))
-            self.halo.set(dict(self._stored["pending"]), self._note)
-            self._test(reason)
+            with self._step("set", reason):
+                if self.seen.new_agent:
+                    made = {"agent_id": self.halo.prepare(), "made_at": self._now()}
+                    # what is sent from here on may be late for as long again
+                    self.ledger.write(amend(self._stored, made))
+                self.halo.set(dict(self._stored["pending"]), self._note)
+            with self._step("test", reason):
+                self._test(reason)
         except HaloError as error:
             if not isinstance(error, AmbiguousWrite):
                 # nothing is on its way: the next run need not wait for it
                 with contextlib.suppress(HaloError):
                     self.ledger.write(amend(self._stored, {"in_flight": False}))
             raise
-        self._finish()
+        if reason == "rollback" and self._stored["pending"]["client_secret"] != sent:
+            self.outcome.warnings.append("Halo made a secret of its own instead of taking the previous one.")
+        with self._step("finish", reason):
+            self._finish()
 
     def _create(self, reason: str) -> None:
         before = self._stored["pending"] or {}
-        # one that was begun before may still be on its way to Halo, sent by a run that was killed
-        label = self._label(reason, before.get("client_secret") or new_secret())
+        label = self._label(reason, self._secret(reason, before.get("client_secret")))
         label["client_id"] = label["client_id"] or before.get("client_id") or str(uuid.uuid4())
         replaced = [*(before.get("replaces") or []), self.seen.previous_agent_id]
         label["replaces"] = list(dict.fromkeys(str(one) for one in replaced if one)) or None
         label["in_flight"] = True
         self.ledger.write(create(self._stored, label))
+
+    def _secret(self, reason: str, begun: str | None) -> str:
+        # one that was begun before may still be on its way to Halo, sent by a run that was killed
+        if begun or reason != "rollback":
+            return begun or new_secret()
+        return str(self._stored["previous"]["client_secret"])
 
     def _label(self, reason: str, secret: str) -> Label:
         seen = self.seen
@@ -409,7 +451,7 @@ class Work:
     def _test(self, reason: str) -> None:
         pending = self._stored["pending"]
         # as whom is asked where another agent takes over; nothing else can be logged in as one that was just made
-        whom = reason in HALO_REASONS and not (self.seen.new_agent and self.seen.exists)
+        whom = bool({reason, self.seen.reason} & {*HALO_REASONS}) and not (self.seen.new_agent and self.seen.exists)
         for attempt in range(TEST_ATTEMPTS):
             if attempt:
                 # what Halo accepted may take a moment to count
@@ -435,11 +477,32 @@ class Work:
         elif seen.previous_agent_id:
             known |= {"agent_id": seen.previous_agent_id}
         self._note(known, durable=False)
-        self._finish()
+        cause = str(self._stored["pending"]["reason"])
+        with self._step("test", cause):
+            # it has just logged in
+            pass
+        with self._step("finish", cause):
+            self._finish()
 
     def _finish(self) -> None:
         retire = self.wish.previous_agent != "keep"
         self.ledger.write(finish(self._stored, deliver=self.wish.deliver, retire=retire))
+
+    # What is noted
+
+    def _step(self, action: str, cause: str, agent: t.Any = None) -> t.ContextManager[None]:
+        """Note how a step has ended; ``agent`` is another than the one that it logs in as."""
+        before = self._stored["pending"]
+
+        def about() -> tuple[t.Any, t.Any]:
+            label = self._stored["pending"] or before or {}
+            name = label.get("agent_name") or self.seen.agent_name
+            return label.get("client_id") or self.seen.client_id, agent or name
+
+        return self._notes.step(action, cause, about)
+
+    def _secrets(self) -> list[str | None]:
+        return [*secrets_of(self._stored), self.wish.adopt_secret]
 
     # What follows
 
@@ -455,7 +518,8 @@ class Work:
             try:
                 # the user's present word counts, and what is logged in as again is not retired
                 if self.wish.previous_agent != "keep" and fold(agent_id) not in in_use:
-                    self.outcome.previous_agent = self.halo.retire(agent_id)
+                    with self._step("retire", self.outcome.reason, agent_id):
+                        self.outcome.previous_agent = self.halo.retire(agent_id)
             except Refused as error:
                 self.outcome.previous_agent = f"kept: {error.message}"
                 self.outcome.warnings.append(f"the previous agent {agent_id} stays as it is: {error.message}")

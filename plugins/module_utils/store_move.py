@@ -10,10 +10,11 @@ import contextlib
 import typing as t
 
 from .errors import HaloError, TenantBusy
-from .lifecycle import LABELS, Entry, Label, is_empty
+from .lifecycle import LABELS, Entry, Label, is_empty, secrets_of
 from .rotation import Proof, Store
 from .run import Result, naming
 from .spec import Option, Spec
+from .trail import Notes, NullTrail, Trail
 
 PLACE: Option = {
     "store": {"type": "str"},
@@ -22,7 +23,11 @@ PLACE: Option = {
     "store_key": {"type": "str", "no_log": False},
 }
 STORE_MOVE = Spec(
-    {"source": {"type": "dict", "options": PLACE}, "target": {"type": "dict", "options": PLACE}},
+    {
+        "source": {"type": "dict", "options": PLACE},
+        "target": {"type": "dict", "options": PLACE},
+        "log_path": {"type": "path"},
+    },
     {"required_one_of": [["source", "target"]]},
 )
 
@@ -36,13 +41,16 @@ class Side(t.NamedTuple):
     store: Store
 
 
-def move(source: Side, target: Side, prove: Prove, *, instance: str, check_mode: bool) -> Result:
+def move(
+    source: Side, target: Side, prove: Prove, *, instance: str, check_mode: bool, trail: Trail | None = None
+) -> Result:
     """Copy all entries, each proven by a login before it is written.
 
     :param prove: logs in with the secret of a label
     :param instance: base URL of the Halo instance
+    :param trail: where each entry that is moved is noted
     :returns: ``{changed, diff, instance, check_mode, bindings: {name: row}}`` with the keys of ``_ROW`` in each row;
-        with ``failed``, ``msg`` and ``error`` where one failed; no secret in it
+        with ``warnings`` where there are any, and ``failed``, ``msg`` and ``error`` where one failed; no secret in it
     :raises HaloError: nothing was moved
     """
     result: Result = {
@@ -57,6 +65,7 @@ def move(source: Side, target: Side, prove: Prove, *, instance: str, check_mode:
         result["warnings"] = [f"The source, {source.name}, holds nothing of this tenant."]
         return result
     errors: list[HaloError] = []
+    warnings: list[str] = []
     with contextlib.ExitStack() as held:
         if not check_mode:
             for role, side in (("source", source), ("target", target)):
@@ -70,7 +79,7 @@ def move(source: Side, target: Side, prove: Prove, *, instance: str, check_mode:
             result["bindings"][name] = row
             try:
                 with naming(f"binding '{name}'"):
-                    _move(source, target, name, prove, row, check_mode)
+                    _move(source, target, name, prove, row, check_mode, trail or NullTrail(), warnings)
             except HaloError as error:
                 row["error"] = str(error.about(instance=instance))
                 errors.append(error)
@@ -78,6 +87,8 @@ def move(source: Side, target: Side, prove: Prove, *, instance: str, check_mode:
                 result["changed"] = True
                 for when, side in (("before", source), ("after", target)):
                     result["diff"][when][name] = {"store": side.name, "made_at": row["made_at"]}
+    if warnings:
+        result["warnings"] = warnings
     if errors:
         result["failed"] = True
         texts = " / ".join(str(error) for error in errors)
@@ -90,7 +101,16 @@ def move(source: Side, target: Side, prove: Prove, *, instance: str, check_mode:
 _ROW = ("changed", "client_id", "agent_name", "made_at", "verified", "drift", "error")
 
 
-def _move(source: Side, target: Side, name: str, prove: Prove, row: Result, check_mode: bool) -> None:
+def _move(
+    source: Side,
+    target: Side,
+    name: str,
+    prove: Prove,
+    row: Result,
+    check_mode: bool,
+    trail: Trail,
+    warnings: list[str],
+) -> None:
     found, _version = source.store.read(name)
     there, version = target.store.read(name)
     label = found["current"] or found["pending"] or {}
@@ -106,11 +126,13 @@ def _move(source: Side, target: Side, name: str, prove: Prove, row: Result, chec
     if is_there:
         return
     if not check_mode:
-        target.store.write(name, found, version)
+        trail.check()
+        notes = Notes(trail, name, warnings, lambda: secrets_of(found))
+        with notes.step("move", "requested", lambda: (row["client_id"], row["agent_name"])):
+            target.store.write(name, found, version)
+            _read_back(target.store, name, found)
     row["changed"] = True
     row["drift"] = [f"store: {source.name} instead of {target.name}"]
-    if not check_mode:
-        _read_back(target.store, name, found)
 
 
 def _secrets(one: Entry) -> list[str | None]:

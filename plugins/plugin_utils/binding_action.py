@@ -21,6 +21,7 @@ from ..module_utils.run import Context, Operation, execute
 from .action import HaloAction, Result
 from .compat import run_folder
 from .stores import from_variables, import_stores, open_store
+from .trail import open_trail
 
 import_stores()
 
@@ -77,11 +78,12 @@ class BindingAction(HaloAction):
             return {"changed": deliver(store, done["name"], done["made_at"], check_mode=check_mode)}
         if params["state"] == "present":
             self._find_tasks(params["bindings"], task_vars)
+        trail = open_trail(params["log_path"], place, task_vars)
         work = converge if params["state"] == "present" else decommission
 
         def run(context: Context) -> Result:
             timeout = context.client.login.connection.timeout
-            tenant = Tenant(context.client, store, SystemClock(sleep), timeout, check_mode)
+            tenant = Tenant(context.client, store, SystemClock(sleep), timeout, check_mode, trail=trail)
             return work(tenant, context.params)
 
         return execute(Operation(BINDINGS, run), params, check_mode=check_mode, tokens=TokenCache(run_folder()))

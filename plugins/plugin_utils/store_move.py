@@ -20,6 +20,7 @@ from .binding_action import BindingAction
 from .compat import run_folder
 from .stores import VARIABLES, Place, from_variables, open_store, store_class
 from .stores._files import FileStore, safe
+from .trail import open_trail
 
 
 class StoreMoveAction(BindingAction):
@@ -30,6 +31,7 @@ class StoreMoveAction(BindingAction):
         sides = [self._side(params[side] or {}, params, task_vars) for side in ("source", "target")]
         stores = [open_store(*side) for side in sides]
         _refuse_same(sides, stores)
+        trail = open_trail(params["log_path"], sides[0][1], task_vars)
         source, target = (Side(_described(*side), store) for side, store in zip(sides, stores, strict=True))
 
         def run(context: Context) -> Result:
@@ -41,7 +43,8 @@ class StoreMoveAction(BindingAction):
                 answer, refusal = try_login(other, whom=False)
                 return Proof(answer["valid"], reason=refusal.message.rstrip(".") if refusal else answer["error"] or "")
 
-            result = move(source, target, prove, instance=context.client.instance, check_mode=check_mode)
+            instance = context.client.instance
+            result = move(source, target, prove, instance=instance, check_mode=check_mode, trail=trail)
             context.client.warnings += result.pop("warnings", [])
             return result
 

@@ -20,6 +20,7 @@ import contextlib
 import dataclasses
 import datetime
 import marshal
+import re
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -33,6 +34,7 @@ from ansible_collections.haloops.halo.plugins.module_utils.errors import (
     TenantBusy,
 )
 from ansible_collections.haloops.halo.plugins.module_utils.schedule import Age
+from ansible_collections.haloops.halo.plugins.module_utils.trail import Step
 
 NAME = "Ticket integration"
 TIMEOUT = 30.0
@@ -91,6 +93,7 @@ class Flags:
     :param slow: each of Halo's answers takes nearly as long as the time-out
     :param verify: the option ``verify``
     :param human: a guard refuses to retire the agents that were there before
+    :param trail: an audit trail is kept, and fails as a store does
     """
 
     retire: str = "keep"
@@ -100,12 +103,13 @@ class Flags:
     slow: bool = False
     verify: bool = True
     human: bool = False
+    trail: bool = False
 
     @classmethod
     def parse(cls, words: list[str]) -> Flags:
         known: dict[str, Any] = {"disable": {"retire": "disable"}, "delete": {"retire": "delete"}}
         known |= {"noverify": {"verify": False}}
-        known |= {name: {name: True} for name in ("deliver", "own_secret", "own_id", "slow", "human")}
+        known |= {name: {name: True} for name in ("deliver", "own_secret", "own_id", "slow", "human", "trail")}
         return cls(**{name: value for word in words for name, value in known[word].items()})
 
 
@@ -206,7 +210,12 @@ class World:
         return lifecycle.entry(marshal.loads(self.stored) if self.stored else None)
 
     def save(self, entry: dict[str, Any], deliver: bool = False) -> None:
-        pending, current, _previous = self.secrets
+        pending, current, previous = self.secrets
+        new, reason = (entry["pending"] or {}).get("client_secret"), (entry["pending"] or {}).get("reason")
+        if new and new != pending and reason == "rollback" and new != previous and not self.flags.own_secret:
+            raise Violation("a rollback makes a new secret")
+        if new and new == previous and reason == "requested":
+            raise Violation("an old secret is to be set, and a new one was asked for")
         self.stored = marshal.dumps(entry)
         self.secrets = tuple(entry[name] and entry[name]["client_secret"] for name in lifecycle.LABELS)
         self.version += 1
@@ -331,7 +340,7 @@ SET = ("kill", "error", "lost", "refused", "broken", "late", "late_kill")
 
 
 class Run:
-    """One run: its side of the three ports, with every call counted.
+    """One run: its side of the four ports, with every call counted.
 
     :param agent: the name of the agent that the binding shall log in as
     :param turn: called before each call, so that another run can go on meanwhile
@@ -355,6 +364,10 @@ class Run:
         self.error: HaloError | None = None
         self.rotated = False
         self.killed = False
+        self.lines: list[tuple[str, str, bool]] = []
+        self.checked = False
+        # the calls that a fault has befallen
+        self.met: list[str] = []
 
     def go(self) -> Run:
         """As the module and the role do it: converge, and then the user's tasks where something is outstanding."""
@@ -376,7 +389,7 @@ class Run:
             ledger = ledgers[NAME]
             if isinstance(ledger, HaloError):
                 raise ledger
-            work = rotation.Work(ledger, self, self.wish, self)
+            work = rotation.Work(ledger, self, self.wish, self, self if self.world.flags.trail else None)
             try:
                 work.consider()
                 work.carry_out(check_mode=False)
@@ -416,6 +429,7 @@ class Run:
         fault = self.faults.get(len(self.trace))
         if fault is None or fault.kind not in kinds:
             return ""
+        self.met.append(name)
         if fault.kind == "kill":
             self.killed = True
             raise Killed
@@ -506,6 +520,7 @@ class Run:
             scope="read:tickets",
             previous_agent_id=was if was != self.agent_id else None,
             untestable=self.agent_id in world.disabled,
+            changes=self.agent_id in world.disabled,
         )
 
     def allow(self, reason: str) -> None:
@@ -583,6 +598,23 @@ class Run:
         if kind:
             raise HaloError("no answer.")
         return "retired"
+
+    # The port Trail
+
+    def check(self) -> None:
+        if not self.checked:
+            if self._call("check", READ):
+                if any("lost" in kinds for _name, kinds in self.trace):
+                    raise Violation("something was changed before the trail was looked at")
+                raise HaloError("the trail cannot be kept.")
+            self.checked = True
+
+    def note(self, step: Step) -> None:
+        if not self.checked:
+            raise Violation("a line is written before anything says that it can be")
+        self.lines.append((step.action, step.cause, step.outcome == "ok"))
+        if self._call("note", WRITE):
+            raise HaloError("the line could not be written.")
 
     # The port Clock
 
@@ -712,6 +744,13 @@ def _left_in_force(world: World) -> None:
     world.replaced = world.to_retire = frozenset({"agent-1"})
 
 
+def _rotated(world: World) -> None:
+    """All is as it shall be, and there is a secret from before."""
+    _converged(world)
+    previous = _label(world, "zeroth", "ben", days=2)
+    _store(world, current=_label(world, "first", "ann"), previous=previous)
+
+
 def _to_retire(world: World) -> None:
     """ben has taken over from ann, who has yet to be retired, and someone has bound the application to her again."""
     _converged(world)
@@ -760,6 +799,15 @@ CASES = {
     "back_later": Case(_converged, ("ben", "ben", "ann"), least=0, most=_moves),
     "there_and_back": Case(_converged, ("ben", "ann", "ben"), least=0, most=lambda world: world.moves + 1),
     "to_retire": Case(_to_retire, ("ann",)),
+    # asked for once: what was begun is finished, and nothing is rolled back twice
+    "rollback": Case(_rotated, first={"rollback": True}, least=0),
+    "rollback_again": Case(_rotated, faulty={"rollback": True}, least=0, most=lambda world: world.finishes),
+    # one that takes a change of the agent along
+    "rollback_switch": Case(_rotated, ("ben",), faulty={"rollback": True}, most=lambda world: max(1, world.finishes)),
+    # and one that a rotation follows: what was begun is finished, and then there is a new secret
+    "rollback_requested": Case(
+        _rotated, first={"rollback": True}, faulty={"requested": True}, least=0, most=lambda world: world.finishes
+    ),
 }
 
 
@@ -784,12 +832,38 @@ def conclude(case: Case, world: World, number: int) -> None:
 
     :raises Violation: something is not as it shall be
     """
+    finishes = world.finishes
     run = case.run(world, number, None).go()
     _must(run.result == "ok", f"a run that nothing happened to failed: {run.error}")
+    read(run, world.finishes - finishes)
     judge(case, world, run)
     writes = world.writes
     run = case.run(world, number, None).go()
     _must(run.result == "ok" and world.writes == writes and not run.rotated, "a further run found something to do")
+    _must(not run.lines, "a further run found something to note")
+
+
+_WHOLE = re.compile(r"(adopt )?(test finish )?((create|rollback) set test finish ){0,2}(retire!? )*")
+_BEGUN = re.compile(
+    r"(adopt!? )?(test (finish!? )?)?((create|rollback)!? (set!? (test!? (finish!? )?)?)?){0,2}(retire!? )*"
+)
+
+
+def read(run: Run, finishes: int | None = None) -> None:
+    """Judge the audit trail of a run: the lines of each rotation, in order; of one that was broken off, the beginning.
+
+    :param finishes: how many secrets a run that nothing happened to has finished
+    """
+    if not run.world.flags.trail:
+        return
+    lines = "".join(f"{action}{'' if ok else '!'} " for action, _cause, ok in run.lines)
+    whole = finishes is not None
+    _must((_WHOLE if whole else _BEGUN).fullmatch(lines), f"the trail says {lines}")
+    _must(
+        not whole or lines.count("finish ") == finishes, f"{finishes} secrets were finished, and the trail says {lines}"
+    )
+    _must(run.result != "error" or {*run.met} != {"note"}, "a line that could not be written has ended the run")
+    _must(not re.search(r"(create|rollback|set|test|finish)! .", lines), f"it went on after it had failed: {lines}")
 
 
 def judge(case: Case, world: World, run: Run) -> None:
@@ -822,6 +896,7 @@ def judge(case: Case, world: World, run: Run) -> None:
 def step(case: Case, world: World, number: int, faults: tuple[Fault, ...]) -> Run:
     """One run with what happens to it, and the second until the next one begins."""
     run = case.run(world, number, faults).go()
+    read(run)
     world.elapse(SECOND)
     return run
 
@@ -841,6 +916,7 @@ def replay(line: str) -> None:
         run = case.run(world, number, faults)
         try:
             run.go()
+            read(run)
         finally:
             calls = " ".join(f"{place}:{name}" for place, (name, _kinds) in enumerate(run.trace, 1))
             print(f"run {number + 1}: {calls} -> {run.result or 'violation'} {run.error or ''}")

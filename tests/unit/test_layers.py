@@ -23,6 +23,7 @@ ORDER = [
     "plugin_utils/report.py",
     "plugin_utils/store_move.py",
     "plugin_utils/binding_action.py",
+    "plugin_utils/trail.py",
     "plugin_utils/stores/",
     "plugin_utils/action.py",
     "plugin_utils/connection.py",
@@ -39,6 +40,7 @@ ORDER = [
     "module_utils/secret.py",
     "module_utils/spec.py",
     "module_utils/options.py",
+    "module_utils/trail.py",
     "module_utils/client.py",
     "module_utils/auth.py",
     "module_utils/http.py",
@@ -52,7 +54,7 @@ PURE_MODULES = {
     "__future__", "collections", "dataclasses", "datetime", "difflib", "hashlib", "re", "typing", "uuid", "zoneinfo",
 }  # fmt: skip
 TYPES = {("module_utils/client.py", "Raw"), ("module_utils/errors.py", "HaloError")}
-# The program over the ports Store and Halo knows neither of them, nor a clock.
+# The program over the ports Store, Halo and Trail knows none of them, nor a clock.
 PROGRAM = "module_utils/rotation.py"
 HTTP = {"requests", "urllib3", "http", "socket", "ssl", "httpx", "aiohttp"}
 
@@ -175,7 +177,7 @@ def calls(name: str) -> set[str]:
 
 def test_the_program_of_a_rotation_knows_its_ports_alone() -> None:
     assert {module.split(".")[0] for module in outer(PROGRAM)} <= PURE_MODULES | {"contextlib"}
-    assert inner(PROGRAM) <= {*PURE, "module_utils/errors.py", "module_utils/spec.py"}
+    assert inner(PROGRAM) <= {*PURE, "module_utils/errors.py", "module_utils/spec.py", "module_utils/trail.py"}
     assert not calls(PROGRAM) & set(EFFECTS)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from ansible_collections.haloops.halo.plugins.module_utils.errors import HaloError
 from ansible_collections.haloops.halo.plugins.module_utils.lifecycle import (
     ADOPT,
     HALO_REASONS,
@@ -33,6 +34,8 @@ from ansible_collections.haloops.halo.plugins.module_utils.lifecycle import (
     is_empty,
     late_seconds,
     made_at,
+    secrets_of,
+    to_restore,
 )
 from ansible_collections.haloops.halo.plugins.module_utils.schedule import Age
 from hypothesis import given, settings
@@ -46,6 +49,7 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "has_current": (False, True),
     "current_valid": (None, False, True),
     "requested": (False, True),
+    "rollback": (False, True),
     "expired": (False, True),
     "hosted": (False, True),
     "adopt": ADOPT,
@@ -73,7 +77,8 @@ def failures(rule: Any) -> list[Any]:
 
 def facts_alone(facts: Facts) -> bool:
     """Whether nothing but what is stored and found calls for anything."""
-    return facts.halo == "none" and not facts.requested and not facts.expired and not facts.has_pending
+    asked_for = facts.requested or facts.rollback
+    return facts.halo == "none" and not asked_for and not facts.expired and not facts.has_pending
 
 
 RULES = {
@@ -91,7 +96,14 @@ RULES = {
         made.promote == (facts.has_pending and facts.pending_valid)
     ),
     "what Halo demands is done, and is the reason that is given": lambda facts, verify, made: (
-        facts.halo == "none" or (made.rotate and made.reason == facts.halo)
+        facts.halo == "none"
+        or (made.rotate and made.reason == ("rollback" if facts.rollback and not made.promote else facts.halo))
+    ),
+    "a rollback that is asked for is one, unless what is pending is in force": lambda facts, verify, made: (
+        not facts.rollback or made.promote or facts.hosted or (made.rotate and made.reason == "rollback")
+    ),
+    "nothing else is one, but one that was begun": lambda facts, verify, made: (
+        made.reason != "rollback" or facts.rollback or facts.pending_reason == "rollback"
     ),
     "a pending secret that logs in answers every cause but one of Halo's own": lambda facts, verify, made: (
         not (made.promote and facts.halo == "none") or (not made.rotate and made.reason == facts.pending_reason)
@@ -165,6 +177,31 @@ DECISIONS: dict[str, tuple[dict[str, Any], Decision]] = {
         Decision(rotate=True, reason="invalid"),
     ),
     "asked for": ({"has_current": True, "requested": True}, Decision(rotate=True, reason="requested")),
+    "rolled back": ({"has_current": True, "rollback": True}, Decision(rotate=True, reason="rollback")),
+    "rolled back, and too old": (
+        {"has_current": True, "rollback": True, "expired": True},
+        Decision(rotate=True, reason="rollback"),
+    ),
+    "rolled back, and another agent": (
+        {"has_current": True, "halo": "agent_changed", "rollback": True},
+        Decision(rotate=True, reason="rollback"),
+    ),
+    "killed in a rollback before it was sent": (
+        {"has_current": True, "has_pending": True, "pending_reason": "rollback"},
+        Decision(rotate=True, reason="rollback"),
+    ),
+    "killed in a rollback after it was sent, and asked for again": (
+        {"has_current": True, "has_pending": True, "pending_valid": True, "pending_reason": "rollback"}
+        | {"rollback": True},
+        Decision(promote=True, reason="rollback"),
+    ),
+    "the same, then another agent": (
+        {"has_pending": True, "pending_valid": True, "pending_reason": "rollback", "rollback": True}
+        | {"halo": "agent_changed"},
+        Decision(promote=True, rotate=True, reason="agent_changed"),
+    ),
+    "rolled back, and no current one is known": ({"rollback": True}, Decision(rotate=True, reason="rollback")),
+    "hosted, and rolled back": ({"hosted": True, "rollback": True}, Decision()),
     "too old": ({"has_current": True, "expired": True}, Decision(rotate=True, reason="expired")),
     "asked for and too old": (
         {"has_current": True, "requested": True, "expired": True},
@@ -283,6 +320,54 @@ def test_an_entry_is_made_whole_and_nothing_else_is_kept() -> None:
     whole["current"] = label("s", agent_id=7)
     assert entry(found) == whole
     assert entry(whole) == whole
+
+
+OF_APP = {"application_id": "app", "client_id": "client"}
+# pending, current, previous, what Halo has -> what is set again, or a part of why nothing is
+RESTORED: dict[str, tuple[dict[str, Any], tuple[Any, Any], str]] = {
+    "the previous one": (stored(current="c", previous="p"), ("app", "client"), "=p"),
+    "of the same application": (stored(previous="p"), ("APP", "Client "), "=p"),
+    "Halo tells no id": (stored(previous="p"), (None, "client"), "=p"),
+    "what was begun": (stored("b", "c", "p"), ("app", "client"), "=b"),
+    "what was begun, and nothing else is known": (stored("b", "c"), ("app", "client"), "=b"),
+    "none": (stored(current="c"), ("app", "client"), "knows no previous secret"),
+    "nothing at all": (stored(), ("app", "client"), "knows no previous secret"),
+    "no application": (stored(previous="p"), (None, None), r"application app .*and Halo has none, so"),
+    "another application": (stored(previous="p"), ("other", "client"), r"Halo has other \(client ID client\)"),
+    "another client ID": (stored(previous="p"), ("app", "new"), r"Halo has app \(client ID new\)"),
+    "begun for another": (stored("b", "c", "p"), ("app", "new"), "of another|client ID new"),
+}
+
+
+@pytest.mark.parametrize(("now", "found", "expected"), RESTORED.values(), ids=RESTORED)
+def test_to_restore(now: dict[str, Any], found: tuple[Any, Any], expected: str) -> None:
+    for name in ("pending", "previous"):
+        if now[name]:
+            now = {**now, name: {**now[name], **OF_APP, "reason": "rollback" if name == "pending" else "expired"}}
+    if expected.startswith("="):
+        assert to_restore(now, *found)["client_secret"] == expected[1:]
+        return
+    with pytest.raises(HaloError, match=expected) as raised:
+        to_restore(now, *found)
+    assert "so there was no rollback" in raised.value.message
+
+
+def test_a_label_that_knows_no_application_is_taken() -> None:
+    assert to_restore(stored(previous="p"), "app", "client") == label("p")
+
+
+@pytest.mark.parametrize("reason", [*(set(REASONS) - {"rollback"}), None])
+def test_nothing_is_rolled_back_before_a_rotation_is_finished(reason: str | None) -> None:
+    now = {**stored("b", "c", "p"), "pending": label("b", reason=reason)}
+    with pytest.raises(HaloError, match=rf"a rotation \({reason or 'of unknown reason'}\) was begun") as raised:
+        to_restore(now, "app", "client")
+    assert "Run once without rollback" in str(raised.value)
+
+
+def test_all_secrets_of_an_entry() -> None:
+    assert secrets_of(stored("b", "c", "p")) == ["b", "c", "p"]
+    assert secrets_of(stored(None, "c")) == ["c"]
+    assert secrets_of(stored()) == []
 
 
 def test_create_leaves_the_secret_in_force_where_it_is() -> None:

@@ -35,6 +35,7 @@ from ansible_collections.haloops.halo.plugins.module_utils.rotation import (
     deliver,
 )
 from ansible_collections.haloops.halo.plugins.module_utils.schedule import Age
+from ansible_collections.haloops.halo.plugins.module_utils.trail import Step
 
 NAME = "Sync"
 NOW = datetime.datetime(2026, 6, 30, 12, 0, tzinfo=datetime.UTC)
@@ -56,6 +57,7 @@ class Ports:
     written: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     sent: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     slept: list[float] = dataclasses.field(default_factory=list)
+    lines: list[Step] = dataclasses.field(default_factory=list)
     time: datetime.datetime = NOW
     held: bool = False
     version: int = 7
@@ -123,6 +125,19 @@ class Ports:
         self.call(f"retire {agent_id}")
         return "disabled"
 
+    def check(self) -> None:
+        if "check" in self.fail:
+            raise self.fail["check"]
+
+    def note(self, step: Step) -> None:
+        self.lines.append(step)
+        if "note" in self.fail:
+            raise self.fail["note"]
+
+    @property
+    def noted(self) -> list[str]:
+        return [f"{one.action} {one.cause} {one.outcome}" for one in self.lines]
+
     def now(self) -> datetime.datetime:
         return self.time
 
@@ -169,7 +184,7 @@ def stored(pending: Any = None, current: Any = None, **more: Any) -> dict[str, A
 
 
 def work(ports: Ports, **wish: Any) -> Work:
-    return Work(Ledger.read(ports, NAME), ports, Wish(NAME, **wish), ports)
+    return Work(Ledger.read(ports, NAME), ports, Wish(NAME, **wish), ports, ports)
 
 
 def run(ports: Ports, *, check_mode: bool = False, **wish: Any) -> Outcome:
@@ -569,6 +584,243 @@ def test_what_is_disabled_is_enabled_before_it_is_tried() -> None:
     assert ports.calls[2:] == ["prepare", "test"]
 
 
+# The way back
+
+
+def back(pending: Any = None, **more: Any) -> dict[str, Any]:
+    return stored(pending, label("new"), previous=label("old", agent_id="ben", agent_name="Ben"), **more)
+
+
+def test_a_rollback_sets_the_previous_secret_with_the_same_four_steps() -> None:
+    ports = Ports(back(), seen(), valid=("new",))
+    outcome = run(ports, rollback=True, deliver=True)
+    assert ports.calls[2:] == [
+        "allow rollback",
+        "prepare",
+        "allow rollback",
+        "write",
+        "set",
+        "answered",
+        "test",
+        "write",
+    ]
+    created, finished = ports.written
+    assert (created["pending"]["client_secret"], created["current"], created["previous"]) == (
+        "old",
+        label("new"),
+        back()["previous"],
+    )
+    assert (created["pending"]["reason"], created["pending"]["agent_id"]) == ("rollback", "ann")
+    assert (finished["current"]["client_secret"], finished["previous"]) == ("old", label("new"))
+    assert (
+        finished["current"]["made_at"] == finished["outstanding"]["deliver"] == NOW.isoformat(timespec="microseconds")
+    )
+    assert outcome == Outcome(rotated=True, changed=True, reason="rollback", verified=True)
+    # once more, and it is as it was
+    run(ports, rollback=True)
+    assert (ports.entry["current"]["client_secret"], ports.entry["previous"]["client_secret"]) == ("new", "old")
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+@pytest.mark.parametrize(
+    ("before", "found", "said"),
+    [
+        (stored(None, label("new")), seen(), "no previous secret"),
+        (back(), seen("created"), "and Halo has none"),
+        (back(), seen(client_id="other"), r"Halo has app \(client ID other\)"),
+        (back(), seen(application_id="other"), r"Halo has other \(client ID client\)"),
+        (back(label("begun", reason="expired")), seen(), r"a rotation \(expired\) was begun"),
+    ],
+)
+def test_a_rollback_that_cannot_be_is_refused_before_anything_is_changed(
+    before: dict[str, Any], found: Seen, said: str, check_mode: bool
+) -> None:
+    ports = Ports(copy.deepcopy(before), found, valid=("new", "begun"))
+    with pytest.raises(HaloError, match=said):
+        run(ports, check_mode=check_mode, rollback=True)
+    assert ports.calls == ["read Sync", "look"]
+    assert ports.entry == before
+
+
+def test_a_guard_forbids_a_rollback() -> None:
+    ports = Ports(back(), seen(), valid=("new",), fail={"allow rollback": Refused("it is the login of this run.")})
+    with pytest.raises(Refused):
+        run(ports, rollback=True)
+    assert ports.writes == []
+
+
+def test_a_rollback_takes_a_change_of_the_agent_along_and_asks_as_whom_it_logs_in() -> None:
+    ports = Ports(back(), seen("agent_changed"), whom="ann")
+    outcome = run(ports, rollback=True, previous_agent="disable")
+    assert outcome.reason == "rollback"
+    assert "test whom" in ports.calls
+    assert (ports.sent[0]["client_secret"], ports.sent[0]["agent_id"]) == ("old", "ann")
+    assert ports.calls[-2:] == ["retire old", "write"]
+
+
+@pytest.mark.parametrize("wish", [{"rollback": True}, {}])
+def test_a_rollback_that_was_begun_is_finished_once(wish: dict[str, Any]) -> None:
+    unsent = Ports(back(label("old", reason="rollback")), seen(), valid=("new",))
+    assert run(unsent, **wish).reason == "rollback"
+    assert [one["client_secret"] for one in unsent.sent] == ["old"]
+    in_force = Ports(back(label("old", reason="rollback")), seen(), valid=("old",))
+    assert run(in_force, **wish).reason == "rollback"
+    assert in_force.sent == []
+    for ports in (unsent, in_force):
+        assert (ports.entry["current"]["client_secret"], ports.entry["previous"]["client_secret"]) == ("old", "new")
+
+
+def test_who_asks_for_a_new_secret_does_not_get_the_one_that_a_rollback_has_begun() -> None:
+    ports = Ports(back(label("old", reason="rollback")), seen(), valid=("new",))
+    outcome = run(ports, requested=True)
+    first, second = (one["client_secret"] for one in ports.sent)
+    assert first == "old"
+    assert second not in ("old", "new")
+    assert (ports.entry["current"]["client_secret"], ports.entry["previous"]["client_secret"]) == (second, "old")
+    assert outcome.reason == ports.entry["current"]["reason"] == "requested"
+
+
+def test_where_halo_answers_with_a_secret_of_its_own_that_is_the_one() -> None:
+    ports = Ports(back(), seen(), valid=("own",), answers=({"client_id": "client", "client_secret": "own"},))
+    outcome = run(ports, rollback=True)
+    assert ports.entry["current"]["client_secret"] == "own"
+    assert outcome.warnings == ["Halo made a secret of its own instead of taking the previous one."]
+
+
+# The trail
+
+TRAILS: dict[str, tuple[dict[str, Any], Seen, dict[str, Any], tuple[str, ...], list[str]]] = {
+    "a rotation": (
+        stored(None, label("old")),
+        seen("agent_changed"),
+        {"previous_agent": "disable"},
+        (),
+        [f"{step} agent_changed ok" for step in ("create", "set", "test", "finish", "retire")],
+    ),
+    "an agent is made": (
+        stored(),
+        seen("created", new_agent=True, agent_id=None),
+        {},
+        (),
+        [f"{step} created ok" for step in ("create", "set", "test", "finish")],
+    ),
+    "dead": (
+        stored(None, label("old")),
+        seen(),
+        {},
+        (),
+        [f"{s} invalid ok" for s in ("create", "set", "test", "finish")],
+    ),
+    "a rollback": (
+        back(),
+        seen(),
+        {"rollback": True},
+        (),
+        [f"{s} rollback ok" for s in ("rollback", "set", "test", "finish")],
+    ),
+    "what was begun": (
+        stored(label("new", reason="expired"), label("old")),
+        seen(),
+        {},
+        ("new",),
+        ["test expired ok", "finish expired ok"],
+    ),
+    "what was begun, and another agent": (
+        stored(label("new", reason="expired"), label("old")),
+        seen("agent_changed"),
+        {},
+        ("new",),
+        ["test expired ok", "finish expired ok"]
+        + [f"{s} agent_changed ok" for s in ("create", "set", "test", "finish")],
+    ),
+    "a given secret": (
+        entry(None),
+        seen(),
+        {"adopt": "proven", "adopt_secret": "given"},
+        ("given",),
+        ["adopt proven ok"],
+    ),
+    "an agent that was outstanding": (
+        stored(None, label("old"), **outstanding("zoe")),
+        seen(),
+        {"previous_agent": "delete"},
+        ("old",),
+        ["retire none ok"],
+    ),
+    "converged": (stored(None, label("old")), seen(), {}, ("old",), []),
+}
+
+
+@pytest.mark.parametrize(("before", "found", "wish", "valid", "lines"), TRAILS.values(), ids=TRAILS)
+def test_each_step_is_noted(
+    before: dict[str, Any], found: Seen, wish: dict[str, Any], valid: tuple[str, ...], lines: list[str]
+) -> None:
+    whom = "new-agent" if found.new_agent else "ann"
+    ports = Ports(copy.deepcopy(before), found, valid, whom)
+    done = run(ports, **wish)
+    assert ports.noted == lines
+    assert {one.binding for one in ports.lines} <= {NAME}
+    client_id = (ports.entry["current"] or {})["client_id"]
+    assert {one.client_id for one in ports.lines} <= {client_id}
+    assert {one.agent for one in ports.lines} <= {"Ann", "old", "zoe"}
+    # in check mode nothing is
+    check = Ports(copy.deepcopy(before), found, valid, whom, fail={"check": HaloError("it cannot be kept.")})
+    run(check, check_mode=True, **wish)
+    assert check.lines == []
+    # without a trail all is the same
+    failing = Ports(copy.deepcopy(before), found, valid, whom, fail={"note": HaloError("the disk is full.")})
+    outcome = run(failing, **wish)
+    assert (outcome.rotated, outcome.reason, outcome.errors) == (done.rotated, done.reason, [])
+    assert failing.calls == ports.calls
+    actions = [line.partition(" ")[0] for line in lines]
+    assert outcome.warnings == [
+        f"the audit trail lacks the line of the step {action} (ok): the disk is full." for action in actions
+    ]
+
+
+@pytest.mark.parametrize(("before", "found", "wish", "valid", "lines"), TRAILS.values(), ids=TRAILS)
+def test_nothing_is_changed_where_the_trail_cannot_be_kept(
+    before: dict[str, Any], found: Seen, wish: dict[str, Any], valid: tuple[str, ...], lines: list[str]
+) -> None:
+    ports = Ports(copy.deepcopy(before), found, valid, "ann", fail={"check": HaloError("it cannot be kept.")})
+    if not lines:
+        # what is converged does not ask
+        run(ports, **wish)
+        return
+    with pytest.raises(HaloError, match="cannot be kept"):
+        run(ports, **wish)
+    assert ports.entry == before
+    # only that the secret in force is dead is known no earlier
+    assert [call for call in ports.writes if call != "prepare" or not lines[0].startswith("create invalid")] == []
+
+
+def test_a_change_without_a_secret_asks_too() -> None:
+    ports = Ports(stored(None, label("old")), seen(changes=True), ("old",), fail={"check": HaloError("no.")})
+    with pytest.raises(HaloError, match="no"):
+        run(ports)
+    assert ports.writes == []
+
+
+@pytest.mark.parametrize(
+    ("call", "lines"),
+    [
+        ("write", ["create agent_changed {}"]),
+        ("set", ["create agent_changed ok", "set agent_changed {}"]),
+        ("test", ["create agent_changed ok", "set agent_changed ok", "test agent_changed {}"]),
+        (
+            "retire",
+            [f"{s} agent_changed ok" for s in ("create", "set", "test", "finish")] + ["retire agent_changed {}"],
+        ),
+    ],
+)
+def test_what_failed_is_noted_in_words_and_without_a_secret(call: str, lines: list[str]) -> None:
+    ports = Ports(stored(None, label("s3cret/old")), seen("agent_changed"), whom="ann")
+    ports.fail[call] = HaloError("Halo said: s3cret/old,\nand s3cret%2Fold.")
+    with contextlib.suppress(HaloError):
+        run(ports, previous_agent="disable")
+    assert ports.noted == [line.format("Halo said: ********, and ********.") for line in lines]
+
+
 # Check mode
 
 NEW_AGENT = {"new_agent": True, "agent_id": None}
@@ -583,6 +835,25 @@ WORLDS: dict[str, tuple[dict[str, Any], Seen, dict[str, Any], tuple[str, ...]]] 
     "login type": (stored(None, label("old")), seen("login_type_changed"), {}, ("old",)),
     "requested": (stored(None, label("old")), seen(), {"requested": True}, ("old",)),
     "expired": (stored(None, label("old")), seen(), {"age": Age(0)}, ("old",)),
+    "rollback": (stored(None, label("old"), previous=label("older")), seen(), {"rollback": True}, ("old",)),
+    "rollback, another agent": (
+        stored(None, label("old"), previous=label("older", agent_id="ben")),
+        seen("agent_changed"),
+        {"rollback": True},
+        ("old",),
+    ),
+    "rollback in force": (
+        stored(label("older", reason="rollback"), label("old"), previous=label("older")),
+        seen(),
+        {"rollback": True},
+        ("older",),
+    ),
+    "rollback unsent, and asked for a new one": (
+        stored(label("older", reason="rollback"), label("old"), previous=label("older")),
+        seen(),
+        {"requested": True},
+        ("old",),
+    ),
     "missing": (stored(), seen(), {"adopt": "rotate"}, ()),
     "proven": (stored(), seen(), {"adopt": "proven", "adopt_secret": "given"}, ("given",)),
     "hosted": (stored(None, label("old")), seen(hosted=True), {"age": Age(0)}, ()),

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from ansible_collections.haloops.halo.plugins.module_utils import lifecycle, rotation
+from ansible_collections.haloops.halo.plugins.module_utils import lifecycle, rotation, trail
 from ansible_collections.haloops.halo.plugins.module_utils.errors import HaloError
 from ansible_collections.haloops.halo.plugins.module_utils.rotation import Work
 from helpers.simulation import CASES, Explored, Violation, explore, interleave, replay
@@ -30,6 +30,7 @@ THREE_RUNS = ((1, 2, 3, 6), (2, 5), (3,))
 TWO_RUNS = THREE_RUNS[:2]
 # nothing looks whether the current secret is in force
 UNVERIFIED = [name for name in CASES if name not in ("invalid", "to_retire")]
+NOTED = ["created_new", "switch", "proven", "invalid", "left_in_force_switch", "to_retire", "rollback_switch"]
 SLOW = ["created_new", "switch", "switch_new", "chain_new", "back_new"]
 
 # flags, cases, runs, and whether a run may meet with two faults
@@ -41,6 +42,8 @@ PLAN: dict[str, tuple[str, list[str], tuple[tuple[int, ...], ...], bool]] = {
     "Halo is slow": ("+slow+disable", SLOW, THREE_RUNS, False),
     "a guard keeps the agents": ("+human+disable", list(CASES), TWO_RUNS, False),
     "without verification": ("+noverify+disable", UNVERIFIED, TWO_RUNS, False),
+    "a trail is kept": ("+trail+disable", NOTED, TWO_RUNS, False),
+    "a trail is kept that fails twice": ("+trail", ["switch_new", "rollback"], TWO_RUNS, True),
 }
 TOTAL = Explored()
 
@@ -73,6 +76,7 @@ def test_longer_ones_by_chance(capsys: pytest.CaptureFixture[str]) -> None:
     dice = random.Random(SEED)
     kinds = ("kill", "kill", "error", "lost", "lost", "refused", "broken", "deny", "late", "late_kill")
     flags = ("", "+disable", "+delete+deliver", "+own_id+deliver", "+own_secret+disable+deliver", "+slow+disable")
+    flags += ("+trail+disable",)
     for _unused in range(3000):
         line = dice.choice(list(CASES)) + dice.choice(flags)
         # a secret of Halo's own is lost for good by more than one fault
@@ -87,8 +91,10 @@ def test_longer_ones_by_chance(capsys: pytest.CaptureFixture[str]) -> None:
 # Two runs at once
 
 LOCKED = ("created_new", "switch", "switch_new", "requested_again", "missing", "chain", "back", "left_in_force_switch")
+LOCKED += ("rollback", "rollback_requested")
 # without the lock two runs may make one thing each; a store that refuses stale writes still loses no secret
 UNLOCKED = ("switch", "requested_again", "expired", "missing", "invalid", "login_type", "left_in_force", "left_unsent")
+UNLOCKED += ("rollback", "rollback_again")
 
 
 @pytest.mark.parametrize(("cases", "lock"), [(LOCKED, ""), (UNLOCKED, " unlocked")], ids=["locked", "unlocked"])
@@ -274,6 +280,30 @@ def what_is_done_stays_outstanding(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(rotation, "acknowledge", lambda now, **done: now)
 
 
+@mutant
+def a_rollback_makes_a_new_secret(patch: pytest.MonkeyPatch) -> None:
+    real = Work._secret
+    patch.setattr(Work, "_secret", lambda self, reason, begun: real(self, "requested", begun))
+
+
+@mutant
+def an_old_secret_answers_who_asks_for_a_new_one(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Work, "_is_pending_an_old_one", lambda self: False)
+
+
+@mutant
+def a_trail_that_fails_ends_the_run(patch: pytest.MonkeyPatch) -> None:
+    def note(self: Any, action: Any, cause: Any, about: Any, outcome: Any) -> None:
+        self.trail.note(trail.Step(self.binding, action, cause, *about, outcome))
+
+    patch.setattr(trail.Notes, "_note", note)
+
+
+@mutant
+def a_trail_is_looked_at_when_it_is_written(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Work, "_is_change_ahead", lambda self: False)
+
+
 def budget() -> None:
     """A small part of the schedules."""
     for head in ("created_new+slow", "switch_new+slow+disable", "requested_again+deliver", "requested+own_secret"):
@@ -284,6 +314,8 @@ def budget() -> None:
         interleave(f"requested_again+deliver; - / {other}:kill; {one} 99")
     for line in at_once(("created_new", "requested_again"), "", 100):
         interleave(line)
+    for head in ("rollback_requested", "rollback+trail", "to_retire+trail+disable"):
+        explore(head, ((2, 6), (3,)), double=False)
 
 
 def test_the_budget_holds_no_violation() -> None:
