@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The program that makes a new secret: create, set, test, finish, over the ports Store and Halo.
+"""The program that makes a new secret: create, set, test, finish, over the ports Store, Halo and Trail.
 
 A secret is in the store before Halo gets it, and what was in force stays there until the new one is proven. So at any
 instant a crash leaves the secret in force readable, and the next run goes on from what the store says. What is to be

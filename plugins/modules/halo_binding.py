@@ -195,8 +195,13 @@ options:
       - The variable C(halo_integration_store_key) of the host unless set.
     type: str
   rotate:
-    description: Whether to make new secrets now.
-    type: bool
+    description:
+      - V(true) makes new secrets now.
+      - V(rollback) sets the previous secret of each binding again, for the agent that is declared. It is refused,
+        before anything is changed, where there is none, where it is of another application, or where a rotation has
+        yet to be finished. Each run with V(rollback) is a rollback, so that the second one undoes the first.
+      - Anything else is taken for a boolean, or refused.
+    type: raw
     default: false
   verify:
     description:
@@ -231,6 +236,14 @@ options:
       timezone:
         description: The time zone, as in V(Europe/London). UTC unless set.
         type: str
+  log_path:
+    description:
+      - File for the audit trail, one line of JSON for each step of a rotation, a retirement, an adoption or a deletion;
+        the variable C(halo_integration_log_path) of the host unless set, or else none. No secret is in it. A relative
+        path is relative to the inventory.
+      - The file is made with mode 0600; its folder must be there. A symbolic link is refused. Where it cannot be
+        opened, nothing is changed in Halo. A line that cannot be written later is a warning.
+    type: path
   defer_failure:
     description:
       - Not to fail where RV(pending_actions) are left for other bindings, so that they can be done first. Whoever does
@@ -274,6 +287,14 @@ EXAMPLES = r"""
   vars:
     binding: "{{ converged.bindings['Ticket integration'] }}"
 
+- name: The previous secret again, and a line for each step
+  haloops.halo.halo_binding:
+    rotate: rollback
+    log_path: /var/log/halo/secrets.jsonl
+    bindings:
+      - name: Ticket integration
+        agent: {name: api-tickets}
+
 - name: Out of service
   haloops.halo.halo_binding:
     state: absent
@@ -310,12 +331,12 @@ bindings:
       description: Whether anything was changed, or, in check mode, would be.
       type: bool
     rotated:
-      description: Whether there is a new secret, or, in check mode, would be.
+      description: Whether there is another secret than before, or, in check mode, would be.
       type: bool
     reason:
       description:
-        - Why, V(created), V(agent_changed), V(login_type_changed), V(requested), V(expired), V(missing), V(invalid) or
-          V(none).
+        - Why, V(created), V(agent_changed), V(login_type_changed), V(requested), V(rollback), V(expired), V(missing),
+          V(invalid) or V(none).
       type: str
     verified:
       description: Whether the secret is proven to log in; null where it was not tried.

@@ -61,6 +61,11 @@ options:
       store_dir: *dir
       store_options: *options
       store_key: *key
+  log_path:
+    description:
+      - File for the audit trail, one line of JSON for each entry that is copied; see M(haloops.halo.halo_binding).
+      - Where it cannot be opened, nothing is copied.
+    type: path
 notes:
   - The connection options are taken from the task, the host's variables of the same names, or the environment.
   - With C(async) the task is refused, since the stored secrets are the controller's.

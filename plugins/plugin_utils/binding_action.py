@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import typing as t
 
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
 from ..module_utils.auth import TokenCache
-from ..module_utils.binding import BINDINGS, SystemClock, Tenant, converge, decommission
+from ..module_utils.binding import BINDINGS, SystemClock, Tenant, asked_for, converge, decommission
 from ..module_utils.errors import HaloError
 from ..module_utils.http import sleep
 from ..module_utils.module import internal_error
@@ -31,7 +32,10 @@ FROM_ROLE = {
     "verify": "halo_integration_verify",
     "jitter": "halo_integration_jitter",
     "window": "halo_integration_window",
+    "log_path": "halo_integration_log_path",
 }
+# of the playbook rotate, which is not to be defeated by a survey that answers the variable of the role with false
+ROTATE_ALL = "halo_integration_rotate_all"
 
 
 class BindingAction(HaloAction):
@@ -56,7 +60,8 @@ class BindingAction(HaloAction):
         return result
 
     def _of_role(self, task_vars: Result) -> Result:
-        names = {option: name for option, name in FROM_ROLE.items() if name in task_vars}
+        known = self.operation.spec.options
+        names = {option: name for option, name in FROM_ROLE.items() if option in known and name in task_vars}
         # as a dictionary: what is omitted drops out of it
         found = self._templar.template({option: task_vars[name] for option, name in names.items()})
         return {option: value for option, value in found.items() if value not in (None, "", task_vars.get("omit"))}
@@ -76,6 +81,8 @@ class BindingAction(HaloAction):
         if params["acknowledge"]:
             done = params["acknowledge"]
             return {"changed": deliver(store, done["name"], done["made_at"], check_mode=check_mode)}
+        if ROTATE_ALL in task_vars and not asked_for(params["rotate"]):
+            params["rotate"] = boolean(task_vars[ROTATE_ALL])
         if params["state"] == "present":
             self._find_tasks(params["bindings"], task_vars)
         trail = open_trail(params["log_path"], place, task_vars)

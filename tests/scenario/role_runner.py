@@ -64,6 +64,7 @@ class Go:
 CHECK = Go(check=True)
 REAL = Go()
 ROTATE = Go(options={"rotate": True})
+ROLLBACK = Go(options={"rotate": "rollback"})
 GONE = Go(options={"state": "absent"})
 
 

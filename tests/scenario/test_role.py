@@ -11,6 +11,7 @@ may hold a secret; no lock is left. That holds for every run here, see role_runn
 from __future__ import annotations
 
 import datetime
+import json
 import re
 import stat
 import tempfile
@@ -19,12 +20,15 @@ import unicodedata
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from ansible_collections.haloops.halo.plugins.module_utils import client, rotation, run
+from ansible_collections.haloops.halo.plugins.module_utils.errors import HaloError
+from ansible_collections.haloops.halo.plugins.plugin_utils import trail as trail_file
 from halo_sandbox.testing import Sandbox
 from helpers import in_process
-from role_runner import CHECK, GONE, NAME, REAL, ROTATE, Case, Fleet, Go, Outcome, Tenant, leaks
+from role_runner import CHECK, GONE, NAME, REAL, ROLLBACK, ROTATE, Case, Fleet, Go, Outcome, Tenant, leaks
 
 INTEGRATOR = "Halo Integrator"
 NO_SECRET = "the store knows no secret of it"
@@ -159,6 +163,283 @@ def asked_for(tenant: Tenant) -> Steps:
     assert done[NAME]["drift"] == []
     assert tenant.entry("Two")["previous"] is not None
     assert tenant.entry()["attempt"] == 2
+    yield from again(tenant)
+
+
+@case
+def rolled_back(tenant: Tenant) -> Steps:
+    tenant.bind()
+    yield from provisioned(tenant)
+    first, client_id = tenant.secret(), tenant.application()["clientId"]
+    tenant.bind("api-successor", previous_agent="disable")
+    yield from provisioned(tenant)
+    second = tenant.secret()
+    done = yield from rotated(tenant, "rollback", ROLLBACK)
+    assert len(done.requests) <= 6
+    assert (posts(done, "application"), done.warnings, done[NAME]["drift"]) == (1, [], [])
+    assert (tenant.secret(), tenant.secret(label="previous")) == (first, second)
+    # the secret is the old one, and the agent is the one that is declared
+    assert tenant.logs_in(client_id, first) == tenant.agent("api-successor")["id"]
+    assert tenant.logs_in(client_id, second) is None
+    assert tenant.agent("api-ansible")["isdisabled"] is True
+    assert done.result["diff"]["after"][NAME]["application"]["client_secret"] == "previous (rollback)"
+    yield from again(tenant)
+    yield from rotated(tenant, "rollback", ROLLBACK)
+    assert (tenant.secret(), tenant.secret(label="previous")) == (second, first)
+    yield from again(tenant)
+
+
+@case
+def rolled_back_with_another_agent(tenant: Tenant) -> Steps:
+    tenant.bind()
+    yield from provisioned(tenant)
+    first = tenant.secret()
+    yield from rotated(tenant, "requested", ROTATE)
+    tenant.bind("api-successor", previous_agent="disable")
+    done = yield from rotated(tenant, "rollback", ROLLBACK)
+    assert (tenant.secret(), posts(done, "application")) == (first, 1)
+    assert tenant.agent("api-ansible")["isdisabled"] is True
+    yield from again(tenant)
+
+
+@case
+def rolled_back_where_halo_makes_the_secrets(tenant: Tenant) -> Steps:
+    tenant.bind()
+    yield from provisioned(tenant)
+    first = tenant.secret()
+    yield from rotated(tenant, "requested", ROTATE)
+    tenant.sandbox.settings(tenant.name, secret_policy="replace")
+    done = yield from rotated(tenant, "rollback", ROLLBACK)
+    assert tenant.secret() != first
+    assert done[NAME]["warnings"] == ["Halo made a secret of its own instead of taking the previous one."]
+    yield from again(tenant)
+
+
+@case
+def rolled_back_integrator(tenant: Tenant) -> Steps:
+    tenant.bind(name=INTEGRATOR, kind="integrator")
+    yield from provisioned(tenant)
+    yield from refused(tenant, f"binding '{INTEGRATOR}': the store knows no previous secret", ROLLBACK)
+    first = tenant.secret(INTEGRATOR)
+    yield from rotated(tenant, "requested", ROTATE, name=INTEGRATOR)
+    yield from rotated(tenant, "rollback", ROLLBACK, name=INTEGRATOR)
+    assert tenant.secret(INTEGRATOR) == first
+    yield from again(tenant)
+
+
+@case
+def rolled_back_where_there_is_nothing_to_go_back_to(tenant: Tenant) -> Steps:
+    tenant.bind()
+    yield from provisioned(tenant)
+    yield from refused(tenant, f"binding '{NAME}': the store knows no previous secret", ROLLBACK)
+    tenant.bind(agent="api-two", name="Two")
+    outcome = yield ROLLBACK
+    assert "2 of 2 bindings failed" in outcome.message
+    assert not outcome.writes
+    yield from provisioned(tenant)
+    yield from rotated(tenant, "requested", ROTATE)
+    # of one that was made anew
+    tenant.rewrite(lambda entry: entry.update(previous=None), "Two")
+    outcome = yield ROLLBACK
+    assert (outcome[NAME]["reason"], outcome[NAME]["error"]) == ("rollback", None)
+    assert "no previous secret" in outcome["Two"]["error"]
+    assert posts(outcome, "application") == 1
+    tenant.rewrite(lambda entry: entry["previous"].update(client_id="of another one"))
+    tenant.bindings.pop()
+    yield from refused(tenant, r"the previous secret is of the application .*\(client ID of another one\)", ROLLBACK)
+    yield from again(tenant)
+
+
+@case
+def rolled_back_while_a_rotation_is_unfinished(tenant: Tenant) -> Steps:
+    tenant.more["halo_retry_seconds"] = 0
+    tenant.bind()
+    yield from provisioned(tenant)
+    first = tenant.secret()
+    tenant.fault("status", "POST", "Application", status=400)
+    outcome = yield ROTATE
+    assert outcome.failed
+    tenant.mend()
+    yield from refused(tenant, r"a rotation \(requested\) was begun and has yet to be finished", ROLLBACK)
+    yield from provisioned(tenant)
+    yield from rotated(tenant, "rollback", ROLLBACK)
+    assert tenant.secret() == first
+    # and one that fails in the middle is taken up by a run that asks for nothing
+    tenant.fault("status", "POST", "Application", status=400)
+    second = tenant.secret(label="previous")
+    outcome = yield ROLLBACK
+    assert outcome.failed
+    tenant.mend()
+    yield from rotated(tenant, "rollback")
+    assert tenant.secret() == second
+    yield from again(tenant)
+
+
+@case
+def misspelt_rotate(tenant: Tenant) -> Steps:
+    tenant.bind()
+    yield from provisioned(tenant)
+    wrong = Go(options={"rotate": "rolback"})
+    yield from refused(tenant, "rotate must be true, false or rollback, .*; did you mean rollback\\?", wrong)
+    yield from rotated(tenant, "requested", Go(options={"rotate": "yes"}))
+    yield from again(tenant, Go(options={"rotate": "no"}))
+
+
+# The audit trail
+
+TRAIL = {"log_path": "trail.jsonl"}
+
+
+def trail(tenant: Tenant) -> list[tuple[str, str, str, str]]:
+    """What a run has noted: binding, action, cause and outcome."""
+    path = tenant.inventory / TRAIL["log_path"]
+    noted = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    for one in noted:
+        assert (one["instance"], one["tenant"]) == (tenant.url, None)
+        assert one["client_id"] == tenant.entry(one["binding"])["current"]["client_id"]
+    path.unlink(missing_ok=True)
+    return [(one["binding"], one["action"], one["cause"], one["outcome"]) for one in noted]
+
+
+def steps(cause: str, *actions: str, name: str = NAME) -> list[tuple[str, str, str, str]]:
+    return [(name, action, cause, "ok") for action in actions or ("create", "set", "test", "finish")]
+
+
+@case
+def what_is_noted(tenant: Tenant) -> Steps:
+    """No secret, as for all files: see role_runner."""
+    tenant.bind()
+    tenant.bind(agent="api-two", name="Two")
+    note = Go(options=TRAIL)
+    yield from rotated(tenant, "created", note)
+    assert trail(tenant) == steps("created") + steps("created", name="Two")
+    # neither a converged run nor check mode makes the file
+    yield from again(tenant, note)
+    yield Go(options={**TRAIL, "rotate": True}).checking
+    assert trail(tenant) == []
+    tenant.bind("api-successor", previous_agent="delete")
+    yield from rotated(tenant, "agent_changed", note)
+    assert trail(tenant) == [*steps("agent_changed"), *steps("agent_changed", "retire")]
+    yield from rotated(tenant, "requested", Go(options={**TRAIL, "rotate": True}))
+    assert trail(tenant) == steps("requested") + steps("requested", name="Two")
+    yield from rotated(tenant, "rollback", Go(options={**TRAIL, "rotate": "rollback"}))
+    back = ("rollback", "set", "test", "finish")
+    assert trail(tenant) == steps("rollback", *back) + steps("rollback", *back, name="Two")
+
+
+@case
+def what_is_noted_of_what_fails(tenant: Tenant) -> Steps:
+    tenant.more["halo_retry_seconds"] = 0
+    tenant.bind()
+    yield from provisioned(tenant)
+    tenant.fault("status", "POST", "Application", status=400)
+    note = Go(options={**TRAIL, "rotate": True})
+    outcome = yield note
+    assert outcome.failed
+    created, failed = trail(tenant)
+    assert created == (NAME, "create", "requested", "ok")
+    assert failed[:3] == (NAME, "set", "requested")
+    assert "POST /Application answered 400" in failed[3]
+    tenant.mend()
+    yield from rotated(tenant, "requested", Go(options=TRAIL))
+    assert trail(tenant) == steps("requested")
+    # and what is set and not proven is finished by the next run
+    tenant.sandbox.fault("status", tenant=tenant.name, method="POST", path="^/auth/token$", status=503, skip=1)
+    outcome = yield note
+    assert outcome.failed
+    assert [(action, outcome == "ok") for _name, action, _cause, outcome in trail(tenant)] == [
+        ("create", True),
+        ("set", True),
+        ("test", False),
+    ]
+    tenant.mend()
+    outcome = yield Go(options=TRAIL)
+    assert not outcome.failed, outcome.message
+    assert trail(tenant) == steps("requested", "test", "finish")
+    yield from again(tenant, Go(options=TRAIL))
+
+
+@case
+def what_is_noted_of_the_end(tenant: Tenant) -> Steps:
+    tenant.bind()
+    yield from provisioned(tenant)
+    path = tenant.inventory / TRAIL["log_path"]
+    yield Go(options={**TRAIL, "state": "absent"}).checking
+    assert not path.exists()
+    path.mkdir()
+    gone = Go(options={**TRAIL, "state": "absent"})
+    before = tenant.state, tenant.stored
+    outcome = yield gone
+    assert "Is a directory. Nothing was changed" in outcome.message
+    assert (tenant.state, tenant.stored) == before
+    path.rmdir()
+    outcome = yield gone
+    assert not outcome.failed, outcome.message
+    noted = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(one["action"], one["cause"], one["outcome"]) for one in noted] == [
+        ("delete", "absent", "ok"),
+        ("retire", "absent", "ok"),
+    ]
+    assert [one["agent"] for one in noted] == ["api-ansible", str(tenant.agent("api-ansible")["id"])]
+
+
+@case
+def what_is_noted_of_an_adoption(tenant: Tenant) -> Steps:
+    tenant.put_application("known to someone", agent=tenant.put_agent("api-ansible")["id"])
+    tenant.bind(adopt="proven", adopt_secret="known to someone")
+    outcome = yield Go(options=TRAIL)
+    assert not outcome.failed, outcome.message
+    assert trail(tenant) == steps("proven", "adopt")
+
+
+@case
+def trail_that_cannot_be_kept(tenant: Tenant) -> Steps:
+    tenant.bind()
+    nowhere = {"log_path": str(tenant.inventory / "nowhere" / "trail.jsonl")}
+    before = tenant.state, tenant.stored
+    for options in (nowhere, {**nowhere, "rotate": True}):
+        outcome = yield Go(options=options)
+        assert outcome.failed
+        assert re.search(
+            f"binding '{NAME}': the audit trail .* its folder does not exist. Nothing was", outcome.message
+        )
+        assert not outcome.writes
+        assert (tenant.state, tenant.stored) == before
+        if not tenant.stored:
+            yield from provisioned(tenant)
+            # what is converged does not ask for it
+            yield from again(tenant, Go(options=nowhere))
+            before = tenant.state, tenant.stored
+    # not even the agent is changed
+    tenant.bindings[0]["agent"]["roles"] = ["Read Only"]
+    outcome = yield Go(options=nowhere)
+    assert not outcome.writes
+    assert "its folder does not exist" in outcome.message
+
+
+@case
+def trail_that_fails_in_the_middle(tenant: Tenant) -> Steps:
+    tenant.bind()
+    yield from provisioned(tenant)
+    with mock.patch.object(trail_file.FileTrail, "note", side_effect=HaloError("the disk is full.")):
+        done = yield Go(options={**TRAIL, "rotate": True})
+    assert not done.failed, done.message
+    assert tenant.proven()
+    assert done[NAME]["warnings"] == [
+        f"the audit trail lacks the line of the step {action} (ok): the disk is full."
+        for action in ("create", "set", "test", "finish")
+    ]
+    tenant.more["halo_retry_seconds"] = 0
+    tenant.fault("status", "POST", "Application", status=400)
+    with mock.patch.object(trail_file.FileTrail, "note", side_effect=HaloError("the disk is full.")):
+        failed = yield Go(options={**TRAIL, "rotate": True})
+    assert "POST /Application answered 400" in failed.message
+    assert ["step create (ok)" in failed[NAME]["warnings"][0], "step set (" in failed[NAME]["warnings"][1]] == [
+        True,
+        True,
+    ]
+    tenant.mend()
+    yield from provisioned(tenant)
     yield from again(tenant)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from ansible.release import __version__
 from halo_sandbox.testing import Sandbox
-from role_runner import NAME, Fleet, Play, Tenant
+from role_runner import NAME, Fleet, Play, Tenant, leaks
 
 INTEGRATOR = "Halo Integrator"
 ROLE = "haloops.halo.halo_integration"
@@ -234,8 +234,31 @@ def test_the_collections_playbooks_over_a_fleet(fleet: Fleet) -> None:
     assert all(tenant.proven() for tenant in tenants)
     assert (good.delivered() or {})["client_secret"] == good.secret()
 
-    done = fleet.play(tenants, Play("decommission"))
+    # nor does it make new secrets for who asks for the old ones, or for something else
+    before = [(tenant.state, tenant.stored) for tenant in tenants]
+    done = fleet.play(tenants, Play("rotate", ("-e", "halo_integration_rotate=rolback")))
+    assert "rotate must be true, false or rollback, not the text 'rolback'; did you mean rollback?" in done.stdout
+    assert [(tenant.state, tenant.stored) for tenant in tenants] == before
+    current = [good.secret(), drifted.secret()]
+    log = fleet.inventory / "trail.jsonl"
+    back = ("-e", "halo_integration_rotate=rollback", "-e", f"halo_integration_log_path={log.name}")
+    done = fleet.play(tenants, Play("rotate", back))
+    assert [done[tenant].failed for tenant in tenants] == [False, False, True]
+    assert "the store knows no previous secret of it" in done[bad].message
+    assert f"{good.name}: {NAME} rotated (rollback), verified" in done.stdout
+    assert [good.secret(), drifted.secret()] == secrets
+    assert [good.secret(label="previous"), drifted.secret(label="previous")] == current
+    noted = [json.loads(line) for line in log.read_text().splitlines()]
+    assert len({one["run"] for one in noted}) == 1
+    for tenant in (good, drifted):
+        mine = [(one["action"], one["cause"], one["outcome"]) for one in noted if one["instance"] == tenant.url]
+        assert mine == [(action, "rollback", "ok") for action in ("rollback", "set", "test", "finish")]
+    assert len(noted) == 8
+    assert not leaks(tenants, {"the trail": log.read_bytes()})
+
+    done = fleet.play(tenants, Play("decommission", back))
     assert done.status == 0, done.stdout
+    assert log.read_text().count('"action": "delete"') == 3
     for tenant in tenants:
         assert tenant.applications(NAME) == []
         assert tenant.agent("api-ansible")["isdisabled"] is True

@@ -290,6 +290,27 @@ def test_garbage_in_the_source(tenant: Tenant) -> None:
 # Where
 
 
+def test_a_move_is_noted(tenant: Tenant) -> None:
+    log = tenant.inventory / "trail.jsonl"
+    nowhere = str(tenant.inventory / "nowhere" / "trail.jsonl")
+    result = go(tenant, target=SEALED, log_path=nowhere)
+    assert "its folder does not exist" in result["msg"]
+    assert entries(tenant, SEALED) == {}
+    go(tenant, check=True, target=SEALED, log_path=log.name)
+    assert not log.exists()
+    assert not go(tenant, target=SEALED, log_path=log.name).get("failed")
+    noted = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [(one["binding"], one["action"], one["cause"], one["outcome"]) for one in noted] == [
+        (name, "move", "requested", "ok") for name in sorted((NAME, OTHER))
+    ]
+    found = entries(tenant, SEALED)
+    for one in noted:
+        current = found[one["binding"]]["current"]
+        assert (one["client_id"], one["agent"]) == (current["client_id"], current["agent_name"])
+    go(tenant, target=SEALED, log_path=log.name)
+    assert len(log.read_text().splitlines()) == 2
+
+
 def test_an_empty_source_is_said_and_leaves_nothing_behind(tenant: Tenant) -> None:
     result = go(tenant, source={"store_dir": "halo_credentials_misspelt"})
     assert (result["changed"], result["bindings"]) == (False, {})

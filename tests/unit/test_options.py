@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.haloops.halo.plugins.module_utils.binding import asked_for
+from ansible_collections.haloops.halo.plugins.module_utils.errors import HaloError
 from ansible_collections.haloops.halo.plugins.module_utils.options import complaints
 
 NAME = {"type": "str", "required": True}
@@ -246,3 +248,35 @@ def test_the_name_of_a_secret_element_is_not_repeated() -> None:
     assert complaints(spec, {"rows": [{"name": SECRET, "x": 1}]}) == [
         "rows[0]: x is not an option; the options are name"
     ]
+
+
+# The one option that is a boolean or a word
+
+
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [
+        *((yes, "requested") for yes in (True, 1, "true", "True", "yes", "YES", "on", "1", "y", "t", " yes ")),
+        *((no, "") for no in (False, 0, "false", "False", "no", "off", "0", "n", "f")),
+        *((back, "rollback") for back in ("rollback", "Rollback", " rollback ")),
+    ],
+)
+def test_what_rotate_asks_for(given: Any, asked: str) -> None:
+    assert asked_for(given) == asked
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("rolback", r"the text 'rolback'; did you mean rollback\? Nothing was changed"),
+        ("roll back", r"the text 'roll back'; did you mean rollback\?"),
+        ("always", r"the text 'always'\. Nothing was changed"),
+        ("", "the text ''"),
+        (7, "not 7"),
+        ({"rollback": True}, "a text, not a dictionary"),
+        (["rollback"], "a text, not a list"),
+    ],
+)
+def test_what_rotate_does_not_take(given: Any, said: str) -> None:
+    with pytest.raises(HaloError, match=rf"^rotate must be .*{said}"):
+        asked_for(given)
