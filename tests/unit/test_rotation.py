@@ -642,6 +642,10 @@ def test_a_rollback_that_cannot_be_is_refused_before_anything_is_changed(
     assert ports.entry == before
 
 
+def test_a_hosted_integrator_is_rolled_back_where_its_guard_lets_it() -> None:
+    assert run(Ports(back(), seen(hosted=True)), rollback=True).rotated
+
+
 def test_a_guard_forbids_a_rollback() -> None:
     ports = Ports(back(), seen(), valid=("new",), fail={"allow rollback": Refused("it is the login of this run.")})
     with pytest.raises(Refused):
@@ -721,6 +725,13 @@ TRAILS: dict[str, tuple[dict[str, Any], Seen, dict[str, Any], tuple[str, ...], l
     "what was begun": (
         stored(label("new", reason="expired"), label("old")),
         seen(),
+        {},
+        ("new",),
+        ["test expired ok", "finish expired ok"],
+    ),
+    "what was begun, hosted": (
+        stored(label("new", reason="expired"), label("old")),
+        seen(hosted=True),
         {},
         ("new",),
         ["test expired ok", "finish expired ok"],
