@@ -12,12 +12,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import math
 import os
 import re
-import tempfile
-import time
 import typing as t
 from urllib.parse import urlsplit, urlunsplit
 
@@ -102,14 +99,18 @@ class Connection:
     def warnings(self) -> list[str]:
         """What the user should know about this connection."""
         servers = [server for server in (self.url, self.auth_url) if server]
-        found = [
-            f"{server}: secrets and tokens travel unencrypted over http."
-            for server in dict.fromkeys(servers)
-            if urlsplit(server).scheme == "http" and urlsplit(server).hostname not in LOOPBACK
-        ]
+        found = [text for server in dict.fromkeys(servers) for text in _unencrypted(server)]
         if self.verify is False and any(server.startswith("https:") for server in servers):
             found.append(f"{self.url}: the server's certificate is not verified (halo_validate_certs is false).")
         return found
+
+
+def _unencrypted(server: str) -> list[str]:
+    """The warning that plain http to another machine deserves."""
+    parts = urlsplit(server)
+    if parts.scheme != "http" or parts.hostname in LOOPBACK:
+        return []
+    return [f"{server}: secrets and tokens travel unencrypted over http."]
 
 
 _OPTIONS = (
@@ -189,7 +190,7 @@ class Token(t.NamedTuple):
 
 
 class NullTokenCache:
-    """Shares nothing: each task gets its own token."""
+    """Shares nothing: each task gets its own token. A run on the controller shares them encrypted (plugin_utils)."""
 
     def get(self, key: str) -> str | None:
         return None
@@ -201,55 +202,15 @@ class NullTokenCache:
         pass
 
 
-class TokenCache(NullTokenCache):
-    """Tokens in files of a private folder that Ansible itself removes at the end of the run.
-
-    :param folder: the run's own temporary folder; nothing is ever written anywhere else
-    """
-
-    MARGIN = 60
-
-    def __init__(self, folder: str) -> None:
-        self._folder = folder
-
-    def _path(self, key: str) -> str:
-        return os.path.join(self._folder, "halo-token-" + key)
-
-    def get(self, key: str) -> str | None:
-        try:
-            with open(self._path(key), encoding="utf-8") as file:
-                kept = json.load(file)
-            return str(kept["token"]) if kept["until"] > time.time() else None
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
-    def put(self, key: str, token: Token) -> None:
-        try:
-            # mkstemp makes it 0600, and a rename is atomic: another task sees the whole token or none
-            handle, draft = tempfile.mkstemp(dir=self._folder)
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump({"token": token.value, "until": time.time() + token.expires_in - self.MARGIN}, file)
-            os.replace(draft, self._path(key))
-        except OSError:
-            # sharing saves a request; the task does not depend on it
-            return
-
-    def drop(self, key: str, value: str) -> None:
-        if self.get(key) == value:
-            try:
-                os.unlink(self._path(key))
-            except OSError:
-                return
-
-
 class Login:
-    """Access tokens for one connection.
+    """Access tokens for one connection; ``warnings`` is what the user should know about it.
 
     :param tokens: where tokens are shared with other tasks of the run
     """
 
     def __init__(self, connection: Connection, transport: Transport, tokens: NullTokenCache | None = None) -> None:
         self.connection = connection
+        self.warnings = connection.warnings()
         self._transport = transport
         self._tokens = tokens or NullTokenCache()
         self._token = connection.access_token
@@ -345,6 +306,7 @@ class Login:
                 status=response.status,
                 hint="Correct it in Halo, or set halo_auth_url.",
             )
+        self.warnings += [text for text in _unencrypted(server) if text not in self.warnings]
         tenant = info.get("tenant_id")
         return server, str(tenant) if tenant else None
 

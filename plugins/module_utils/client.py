@@ -40,7 +40,7 @@ class Client:
         self.instance = login.connection.url
         self.login = login
         self.secrets: list[str] = []
-        self.warnings: list[str] = login.connection.warnings()
+        self.warnings: list[str] = login.warnings
         self.made: dict[tuple[str, str], t.Any] = {}
         self._transport = transport
         self._lists: dict[tuple[str, str], list[Raw]] = {}
@@ -163,8 +163,8 @@ class Client:
         """``POST path`` with ``[payload]``: creates without an id, updates with one.
 
         When no answer comes back the fate of the request is unknown. An update is then sent again: it names its
-        object and its values, so twice is as good as once. A creation is not: ``find`` looks for the object first, and
-        what it finds is brought up to date by its id.
+        object and its values, so twice is as good as once. A creation is not: ``find`` looks for the object, as long as
+        the request may still be carried out, and what it finds is brought up to date by its id.
 
         :param find: for a creation: the object that it would have made, or None
         :returns: the saved object, or None where the answer is empty
@@ -177,7 +177,7 @@ class Client:
             if find is None:
                 self.pause(SETTLE[0])
                 return self._post(path, payload)
-            for seconds in SETTLE:
+            for seconds in SETTLE if lost.late or lost.over else self._looks():
                 self.pause(seconds)
                 try:
                     found = find()
@@ -191,12 +191,27 @@ class Client:
                 raise
             return self._post(path, payload)
 
+    def _looks(self) -> t.Iterator[float]:
+        """Pauses before each look for what a request makes whose connection is gone, until its time-out is over.
+
+        What answers in Halo's place (502, a reset) need not have stopped it.
+        """
+        left = self.login.connection.timeout
+        for seconds in SETTLE:
+            left -= seconds
+            yield seconds
+        while left > 0:
+            seconds = min(2 * seconds, left)
+            left -= seconds
+            yield seconds
+
     def _post(self, path: str, payload: Raw) -> Raw | None:
         response = self._call("POST", path, body=[payload])
         if response.status >= 500 or (response.status in (200, 201) and not response.is_json):
             raise AmbiguousWrite(
                 f"POST {path} answered {response.status} without saying what became of the object.",
                 late=response.status == 504,
+                over=response.status == 500 and _is_halos(response.data),
                 **self._about(response, "POST", path),
             )
         self._check(response, "POST", path)
@@ -276,6 +291,11 @@ class Client:
         if response.status == 429:
             message = f"{method} {path}: the rate limit lasted longer than halo_retry_seconds."
         raise HaloError(message, hint=hints.get(response.status), **self._about(response, method, path))
+
+
+def _is_halos(data: t.Any) -> bool:
+    """Whether it is the form in which Halo itself reports a failure."""
+    return isinstance(data, dict) and bool({"Message", "ClassName"} & set(data))
 
 
 def _is_object(data: t.Any) -> bool:

@@ -53,6 +53,7 @@ class HaloError(Exception):
         answer: str | None = None,
         hint: str | None = None,
     ) -> None:
+        message = printable(message)
         super().__init__(message)
         self.message = message
         self.instance = instance
@@ -76,7 +77,8 @@ class HaloError(Exception):
             text += f" Halo said: {self.answer}"
         if self.hint:
             text += f" {self.hint}"
-        return text
+        # names in it are Halo's or the user's
+        return printable(text)
 
     def failure(self) -> dict[str, t.Any]:
         """The same for programs: ``{method, path, status, answer}``; None where there was no answer."""
@@ -97,12 +99,14 @@ class LoginError(HaloError):
 class AmbiguousWrite(HaloError):
     """A write was sent and no usable answer came back: it may or may not have been carried out.
 
-    :param late: the server may still be at work on it (a time-out), so its absence proves nothing
+    :param late: it took its whole time and the server may still be at work on it, so its absence proves nothing
+    :param over: Halo itself has answered, so that it is not at work on it any more
     """
 
-    def __init__(self, message: str, *, late: bool = False, **about: t.Any) -> None:
+    def __init__(self, message: str, *, late: bool = False, over: bool = False, **about: t.Any) -> None:
         super().__init__(message, **about)
         self.late = late
+        self.over = over
 
 
 class Refused(HaloError):
@@ -144,10 +148,15 @@ def _forms(secret: str) -> t.Iterator[str]:
                 yield re.escape(form) + ("[A-Za-z0-9+/_-]?={0,2}" if shared else "")
 
 
+def printable(text: str) -> str:
+    """``text`` with a blank for whatever a terminal would act on."""
+    return _UNPRINTABLE.sub(" ", text)
+
+
 def one_line(text: str, longest: int = 300) -> str:
     """``text`` on one line and without anything that a terminal would act on, cut at ``longest``.
 
     Secrets must be gone already: a cut one is not found.
     """
-    text = " ".join(_UNPRINTABLE.sub(" ", text[: 20 * longest]).split())
+    text = " ".join(printable(text[: 20 * longest]).split())
     return text if len(text) <= longest else text[:longest] + "..."

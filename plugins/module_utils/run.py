@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from .auth import Connection, Login, NullTokenCache
 from .client import SETTLE, Client, Raw
-from .errors import HaloError, LoginError, redact
+from .errors import HaloError, LoginError, printable, redact
 from .http import Transport
 from .plan import Change, plan
 from .resources.agent import AGENT, guard_retirement
@@ -76,7 +76,8 @@ def execute(operation: Operation, params: Params, *, check_mode: bool, tokens: N
         client.secrets += [str(params[name]) for name in options if options[name].get("no_log") and params.get(name)]
         result = operation.run(Context(params, check_mode, client))
         if client.warnings:
-            result["warnings"] = client.warnings
+            # names in them are Halo's
+            result["warnings"] = [printable(text) for text in client.warnings]
         return result
     except HaloError as error:
         error.about(instance=connection.url)

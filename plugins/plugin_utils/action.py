@@ -21,7 +21,6 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
-from ..module_utils.auth import TokenCache
 from ..module_utils.errors import HaloError
 from ..module_utils.http import REQUESTS_ERROR
 from ..module_utils.module import internal_error
@@ -30,6 +29,7 @@ from ..module_utils.run import Operation, execute
 from ..module_utils.spec import CONNECTION, Spec
 from .compat import masked, register_secrets, run_folder, shows_invocation
 from .connection import connection_arguments
+from .tokens import TokenCache
 
 Result = dict[str, t.Any]
 

@@ -12,7 +12,6 @@ import typing as t
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
-from ..module_utils.auth import TokenCache
 from ..module_utils.binding import BINDINGS, SystemClock, Tenant, asked_for, converge, decommission
 from ..module_utils.errors import HaloError
 from ..module_utils.http import sleep
@@ -22,6 +21,7 @@ from ..module_utils.run import Context, Operation, execute
 from .action import HaloAction, Result
 from .compat import run_folder
 from .stores import from_variables, import_stores, open_store
+from .tokens import TokenCache
 from .trail import open_trail
 
 import_stores()

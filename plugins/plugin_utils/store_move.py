@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import typing as t
 
-from ..module_utils.auth import TokenCache
 from ..module_utils.errors import HaloError
 from ..module_utils.lifecycle import Label
 from ..module_utils.rotation import Proof
@@ -20,6 +19,7 @@ from .binding_action import BindingAction
 from .compat import run_folder
 from .stores import VARIABLES, Place, from_variables, open_store, store_class
 from .stores._files import FileStore, safe
+from .tokens import TokenCache
 from .trail import open_trail
 
 

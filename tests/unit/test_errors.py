@@ -105,6 +105,12 @@ def test_about_fills_in_what_is_not_known_yet() -> None:
     assert (error.instance, error.subject) == ("https://halo.example.com", "first")
 
 
+def test_names_in_an_error_do_nothing_to_a_terminal() -> None:
+    error = HaloError("the agent 'a\x9b2J' is in use.", subject="agent 'b\x1b]0;x\x07'", hint="There are: c\x85d.")
+    assert str(error) == "agent 'b ': the agent 'a ' is in use. There are: c d."
+    assert error.message == error.args[0] == "the agent 'a ' is in use."
+
+
 def test_unknown_fate_says_whether_the_server_may_still_work() -> None:
     assert AmbiguousWrite("Lost.").late is False
     assert AmbiguousWrite("Lost.", late=True, path="/Agent").late is True

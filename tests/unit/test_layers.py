@@ -27,6 +27,7 @@ ORDER = [
     "plugin_utils/stores/",
     "plugin_utils/action.py",
     "plugin_utils/connection.py",
+    "plugin_utils/tokens.py",
     "plugin_utils/compat.py",
     "module_utils/module.py",
     "module_utils/binding.py",

@@ -931,6 +931,9 @@ def test_execute_names_the_instance_and_hands_over_the_warnings(halo: Halo, monk
         return execute(operation, {**OPTIONS, **options(APPLICATION, **given)}, check_mode=True)
 
     assert call(name="Tickets", login_agent="api-other")["warnings"] == [DISABLED]
+    halo.agents[21]["name"] = "api-\x9b31mother\x1b]0;x\x07"
+    assert call(name="Tickets", login_agent_id=21)["warnings"] == [DISABLED.replace("api-other", "api- other ")]
+    halo.agents[21]["name"] = "api-other"
     assert "warnings" not in call(name="Tickets")
     with pytest.raises(HaloError) as caught:
         call(name="Tickets", login_agent="nobody")

@@ -22,11 +22,14 @@ from urllib.parse import quote, quote_plus
 import pytest
 import requests
 from ansible_collections.haloops.halo.plugins.module_utils import http
-from ansible_collections.haloops.halo.plugins.module_utils.auth import Connection, Login, TokenCache
+from ansible_collections.haloops.halo.plugins.module_utils.auth import Connection, Login, Token
 from ansible_collections.haloops.halo.plugins.module_utils.client import Client
 from ansible_collections.haloops.halo.plugins.module_utils.errors import AmbiguousWrite, HaloError, LoginError
 from ansible_collections.haloops.halo.plugins.module_utils.http import Transport
 from ansible_collections.haloops.halo.plugins.module_utils.run import try_login
+from ansible_collections.haloops.halo.plugins.plugin_utils import tokens as tokens_module
+from ansible_collections.haloops.halo.plugins.plugin_utils.tokens import TokenCache
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from halo_sandbox.tls import server_context
 from helpers.scripted import Script
 
@@ -206,6 +209,24 @@ def test_authinfo_that_gives_no_address(script: Script, login: Build) -> None:
         login().login.request_token()
 
 
+def test_authinfo_that_leads_to_another_machine_without_https_is_warned_of(
+    script: Script, login: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where halo_url itself is a tunnel, for one."""
+    script.expect("POST /auth/token", status=404)
+    script.expect("GET /api/AuthInfo", answer={"auth_url": "http://login.example.com/auth"})
+    script.expect("POST /auth/token", answer=TOKEN)
+    client = login()
+    client.login.warnings.append("an earlier one")
+    monkeypatch.setenv("http_proxy", script.url)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    client.login.token()
+    assert client.warnings == [
+        "an earlier one",
+        "http://login.example.com/auth: secrets and tokens travel unencrypted over http.",
+    ]
+
+
 def test_authinfo_does_not_lead_the_secret_out_of_https(
     monkeypatch: pytest.MonkeyPatch, build: Build, tls: tuple[Script, str]
 ) -> None:
@@ -357,8 +378,27 @@ def test_a_shared_token_saves_a_login(script: Script, login: Build, tmp_path: Pa
     login(TokenCache(str(tmp_path))).get("/Agent/4")
     (file,) = tmp_path.iterdir()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert SECRET not in file.name + file.read_text()
-    assert "an-id" not in file.name + file.read_text()
+    content = file.name + file.read_bytes().decode("latin-1")
+    for text in ("t0ken-1", 'token"', SECRET, "an-id"):
+        assert text not in content
+
+
+def test_what_a_killed_run_leaves_opens_nothing(
+    script: Script, login: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process has another key, whatever it can read."""
+    script.expect("POST /auth/token", answer=TOKEN)
+    script.expect("POST /auth/token", answer=NEXT_TOKEN)
+    login(TokenCache(str(tmp_path))).login.token()
+    monkeypatch.setattr(tokens_module, "_CIPHER", AESGCM(AESGCM.generate_key(bit_length=256)))
+    assert login(TokenCache(str(tmp_path))).login.token() == "t0ken-2"
+
+
+def test_a_token_does_not_open_under_the_name_of_another(tmp_path: Path) -> None:
+    tokens = TokenCache(str(tmp_path))
+    tokens.put("one", Token("t0ken-1", None, 3600))
+    (tmp_path / "halo-token-one").rename(tmp_path / "halo-token-other")
+    assert tokens.get("other") is None
 
 
 @pytest.mark.parametrize(
@@ -396,8 +436,7 @@ def test_a_shared_token_that_died_is_dropped_and_replaced(script: Script, login:
     assert login(tokens).login.token() == "t0ken-1"
     login(tokens).get("/Agent/3")
     login(tokens).get("/Agent/4")
-    (file,) = tmp_path.iterdir()
-    assert "t0ken-1" not in file.read_text()
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_token_that_another_task_has_renewed_meanwhile_is_not_dropped(
@@ -425,13 +464,15 @@ def test_a_token_about_to_expire_is_not_shared(script: Script, login: Build, tmp
     assert login(TokenCache(str(tmp_path))).login.token() == "t0ken-2"
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"token": "x"}', '{"token": "x", "until": "later"}', "null"])
-def test_a_damaged_token_file_is_as_good_as_none(script: Script, login: Build, tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize("damage", [lambda content: b"", lambda content: content[:5], lambda content: content[:-1]])
+def test_a_damaged_token_file_is_as_good_as_none(
+    script: Script, login: Build, tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
     script.expect("POST /auth/token", answer=TOKEN)
     script.expect("POST /auth/token", answer=NEXT_TOKEN)
     login(TokenCache(str(tmp_path))).login.token()
     (file,) = tmp_path.iterdir()
-    file.write_text(content)
+    file.write_bytes(damage(file.read_bytes()))
     assert login(TokenCache(str(tmp_path))).login.token() == "t0ken-2"
 
 
@@ -453,7 +494,7 @@ def test_a_check_of_credentials_neither_uses_nor_leaves_a_shared_token(
     assert refusal is None
     assert found["valid"] is True
     assert found["agent"] == {"id": 7, "name": "api", "api_only": True}
-    assert "t0ken-2" not in "".join(file.read_text() for file in tmp_path.iterdir())
+    assert [tokens.get(file.name.removeprefix("halo-token-")) for file in tmp_path.iterdir()] == ["t0ken-1"]
 
 
 # Retries
@@ -995,17 +1036,40 @@ def test_a_creation_that_was_carried_out_is_found_and_not_repeated(
     assert slept == [0.3]
 
 
-@pytest.mark.parametrize("lost", LOST, ids=str)
-def test_a_creation_that_was_not_carried_out_is_repeated_after_three_looks(
-    script: Script, build: Build, slept: list[float], lost: dict[str, Any]
+@pytest.mark.parametrize(
+    ("lost", "timeout", "pauses"),
+    [
+        *((lost, 10, [0.3, 1, 3, 5.7]) for lost in LOST),
+        ({"fault": "reset"}, 4, [0.3, 1, 3]),
+        ({"status": 502}, 30, [0.3, 1, 3, 6, 12, 7.7]),
+        # Halo itself says that it is over
+        ({"status": 500, "answer": {"ClassName": "System.Exception", "Message": "Deadlock."}}, 30, [0.3, 1, 3]),
+    ],
+    ids=str,
+)
+def test_a_creation_that_was_not_carried_out_is_repeated_when_its_time_is_over(
+    script: Script, build: Build, slept: list[float], lost: dict[str, Any], timeout: int, pauses: list[float]
 ) -> None:
     script.expect("POST /api/Agent", sent=[{"name": "x"}], **lost)
-    for _look in range(3):
+    for _look in pauses:
         script.expect("GET /api/Agent", answer=OTHERS)
     script.expect("POST /api/Agent", sent=[{"name": "x"}], status=201, answer=FOUND)
-    client = build()
+    client = build(timeout=timeout)
     assert client.save("/Agent", {"name": "x"}, finder(client)) == FOUND
-    assert slept == [0.3, 1, 3]
+    assert slept == pytest.approx(pauses)
+
+
+@pytest.mark.parametrize("lost", [{"fault": "reset"}, {"status": 502}], ids=str)
+def test_a_creation_that_is_carried_out_late_is_found_and_not_repeated(
+    script: Script, build: Build, slept: list[float], lost: dict[str, Any]
+) -> None:
+    script.expect("POST /api/Agent", **lost)
+    for _look in range(4):
+        script.expect("GET /api/Agent", answer=OTHERS)
+    script.expect("GET /api/Agent", answer=[FOUND])
+    script.expect("POST /api/Agent", sent=[{"name": "x", "id": 9}], answer=FOUND)
+    client = build(timeout=30)
+    assert client.save("/Agent", {"name": "x"}, finder(client)) == FOUND
 
 
 @pytest.mark.parametrize("lost", [{"fault": "hang"}, {"status": 504}], ids=str)
