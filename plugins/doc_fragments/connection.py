@@ -69,6 +69,8 @@ options:
     description:
       - How long, in all, a task waits out rate limits (429) and outages (502, 503, 504), in seconds.
         Hosted Halo allows 300 requests in any 5 minutes and need not say when to come back.
+      - Each wait of two seconds or more is said in the terminal when it begins, where the module runs inside the
+        controller's own process.
       - Falls back on the environment variable E(HALO_RETRY_SECONDS).
     type: int
     default: 330

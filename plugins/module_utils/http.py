@@ -41,10 +41,18 @@ except ImportError:
 BUSY = frozenset({429})
 OUTAGE = frozenset({502, 503, 504})
 LONGEST_WAIT = 60.0
+WORTH_SAYING = 2.0
 LOST_CONNECTIONS = 3
 LARGEST = 50 * 1024 * 1024
 PLAIN_HTTP_REFUSED = re.compile(r"https (port|server)|ssl-enabled server", re.I)
 NOT_TLS = re.compile(r"wrong.version.number|record layer failure|http.request|packet.length.too.long", re.I)
+DISTRUST = {
+    "expired": "Let it be renewed, and check the clock of this machine.",
+    "not yet valid": "Check the clock of this machine.",
+    "mismatch": "It is for another host: check {option}.",
+    "self-signed": "If it is yours, name it, or the CA that signed it, with halo_ca_path.",
+    "issuer": "Name the CA that signed it with halo_ca_path; the server may also fail to send the CAs between.",
+}
 TLS_ALERT = r"\x15\x03"
 
 
@@ -80,24 +88,40 @@ class RetryPolicy(Retry):
         return min(seconds, LONGEST_WAIT) if math.isfinite(seconds) and seconds > 0 else 0.0
 
     def sleep(self, response: t.Any = None) -> None:
-        asked = self.get_retry_after(response) if response is not None else None
-        # not all at once: the tenants of a fleet are refused at the same moment
-        grown = min(LONGEST_WAIT, 2.0 ** (len(self.history) - 1)) * random.uniform(0.8, 1.2)
-        self.budget.spend(asked or grown)
+        asked = (self.get_retry_after(response) if response is not None else None) or 0.0
+        # not all at once: those who are refused at the same moment would come back at the same moment
+        grown = min(LONGEST_WAIT, 2.0 ** min(len(self.history) - 1, 10)) * random.uniform(0.8, 1.2)
+        status = response.status if response is not None else None
+        why = {None: "the connection was lost", 429: "the rate limit is reached"}.get(status, f"Halo answers {status}")
+        # whoever is refused again and again waits longer, whatever is asked for
+        self.budget.spend(max(asked * random.uniform(1.0, 1.2), grown), why)
+
+
+Say = t.Callable[[str], None]
+
+
+def nobody(text: str) -> None:
+    """Where nobody can be told while the work goes on."""
 
 
 class Budget:
-    """Seconds that may still be spent waiting."""
+    """Seconds that may still be spent waiting.
 
-    def __init__(self, seconds: float) -> None:
+    :param say: called with a sentence before a wait of which a person wants to know
+    """
+
+    def __init__(self, seconds: float, say: Say) -> None:
         self._seconds = float(seconds)
+        self._say = say
 
     def left(self) -> bool:
         return self._seconds > 0
 
-    def spend(self, seconds: float) -> None:
+    def spend(self, seconds: float, why: str) -> None:
         seconds = min(seconds, self._seconds)
         self._seconds -= seconds
+        if seconds >= WORTH_SAYING:
+            self._say(f"{why}; waiting {seconds:.0f} s, and {self._seconds:.0f} s more at most.")
         if seconds > 0:
             sleep(seconds)
 
@@ -136,9 +160,12 @@ class Transport:
     :param verify: False, True, or the path of a CA file
     :param timeout: seconds for one request, from the connection to the last byte of the response
     :param retry_seconds: seconds of waiting for rate limits and outages, in all
+    :param say: called with a line for a person, before a longer wait
     """
 
-    def __init__(self, instance: str, *, verify: bool | str, timeout: float, retry_seconds: float) -> None:
+    def __init__(
+        self, instance: str, *, verify: bool | str, timeout: float, retry_seconds: float, say: Say = nobody
+    ) -> None:
         if REQUESTS_ERROR:
             raise HaloError(
                 "the Python library 'requests' is missing.",
@@ -148,7 +175,7 @@ class Transport:
         self.instance = instance
         self._verify = self._authorities(verify)
         self._timeout = timeout
-        self._budget = Budget(retry_seconds)
+        self._budget = Budget(retry_seconds, lambda text: say(f"{instance}: {text}"))
         self._answered = False
         self._adapter = _Adapter()
         self._session = _Session()
@@ -231,7 +258,7 @@ class Transport:
                 half = isinstance(error, requests.exceptions.ChunkedEncodingError)
                 if writes or not half or again > LOST_CONNECTIONS or not self._budget.left():
                     raise self._no_response(error, url, about, writes, begun) from None
-                self._budget.spend(2.0 ** (again - 1))
+                self._budget.spend(2.0 ** (again - 1), "the connection was lost")
         response = _response(received, content)
         is_refused = response.status == 400 and url.startswith("http:")
         if is_refused and PLAIN_HTTP_REFUSED.search(content[:2000].decode("latin-1")):
@@ -282,6 +309,11 @@ class Transport:
             if NOT_TLS.search(text):
                 hint = f"Check the port in {self._option(url)}, or write http:// where the server has no TLS."
                 return HaloError("the server does not speak https at this address.", hint=hint, **about)
+            if found := re.search(r"certificate verify failed: ([^(]+)", text):
+                reason = found.group(1).strip()
+                hint = next((hint for word, hint in DISTRUST.items() if word in reason), "Check the certificate.")
+                message = f"the server's certificate is refused: {reason}."
+                return HaloError(message, hint=hint.format(option=self._option(url)), **about)
             if "EOF" not in text:
                 hint = "Check the certificate, or name the CA that signed it with halo_ca_path."
                 return HaloError(f"TLS failed: {text[:200]}.", hint=hint, **about)

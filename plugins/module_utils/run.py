@@ -21,7 +21,7 @@ from urllib.parse import quote
 from .auth import Connection, Login, NullTokenCache
 from .client import SETTLE, Client, Raw
 from .errors import HaloError, LoginError, printable, redact
-from .http import Transport
+from .http import Say, Transport, nobody
 from .plan import Change, plan
 from .resources.agent import AGENT, guard_retirement
 from .secret import Rotation, needs_new_secret, new_secret, secret_in_force
@@ -59,16 +59,28 @@ class Operation:
     may_return_secret: t.Callable[[Params], bool] = lambda params: False
 
 
-def execute(operation: Operation, params: Params, *, check_mode: bool, tokens: NullTokenCache | None = None) -> Result:
+def execute(
+    operation: Operation,
+    params: Params,
+    *,
+    check_mode: bool,
+    tokens: NullTokenCache | None = None,
+    say: Say = nobody,
+) -> Result:
     """Run one operation against one tenant and return the module's result.
 
     :param params: validated options
     :param tokens: where access tokens are shared with other tasks of the run
+    :param say: called with a line for a person, before a longer wait
     :raises HaloError: with the instance named
     """
     connection = Connection.from_params(params)
     transport = Transport(
-        connection.url, verify=connection.verify, timeout=connection.timeout, retry_seconds=connection.retry_seconds
+        connection.url,
+        verify=connection.verify,
+        timeout=connection.timeout,
+        retry_seconds=connection.retry_seconds,
+        say=say,
     )
     try:
         client = Client(transport, Login(connection, transport, tokens))

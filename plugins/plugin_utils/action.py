@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 
 from ..module_utils.errors import HaloError
 from ..module_utils.http import REQUESTS_ERROR
@@ -32,6 +33,7 @@ from .connection import connection_arguments
 from .tokens import TokenCache
 
 Result = dict[str, t.Any]
+display = Display()
 
 
 class HaloAction(ActionBase):
@@ -126,7 +128,7 @@ class HaloAction(ActionBase):
     def _execute(self, params: Result) -> Result:
         try:
             tokens = TokenCache(run_folder())
-            return execute(self.operation, params, check_mode=bool(self._task.check_mode), tokens=tokens)
+            return execute(self.operation, params, check_mode=bool(self._task.check_mode), tokens=tokens, say=say)
         except HaloError as error:
             return {"failed": True, "msg": str(error), "error": error.failure()}
         except Exception as error:
@@ -147,6 +149,11 @@ class HaloAction(ActionBase):
         finally:
             os.environ.clear()
             os.environ.update(before)
+
+
+def say(text: str) -> None:
+    """Show a line at once, from the worker; on standard error, since the other may be read by a program."""
+    display.display(text, stderr=True)
 
 
 _PLAIN = (str, bool, int, float)

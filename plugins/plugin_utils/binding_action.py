@@ -18,7 +18,7 @@ from ..module_utils.http import sleep
 from ..module_utils.module import internal_error
 from ..module_utils.rotation import Store, deliver
 from ..module_utils.run import Context, Operation, execute
-from .action import HaloAction, Result
+from .action import HaloAction, Result, say
 from .compat import run_folder
 from .stores import from_variables, import_stores, open_store
 from .tokens import TokenCache
@@ -93,7 +93,8 @@ class BindingAction(HaloAction):
             tenant = Tenant(context.client, store, SystemClock(sleep), timeout, check_mode, trail=trail)
             return work(tenant, context.params)
 
-        return execute(Operation(BINDINGS, run), params, check_mode=check_mode, tokens=TokenCache(run_folder()))
+        tokens = TokenCache(run_folder())
+        return execute(Operation(BINDINGS, run), params, check_mode=check_mode, tokens=tokens, say=say)
 
     def _find_tasks(self, bindings: list[Result], task_vars: Result) -> None:
         """Make each ``on_rotated`` an absolute path: the file must be there before a secret is made.

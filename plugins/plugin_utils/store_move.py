@@ -14,7 +14,7 @@ from ..module_utils.lifecycle import Label
 from ..module_utils.rotation import Proof
 from ..module_utils.run import Context, Operation, execute, try_login
 from ..module_utils.store_move import STORE_MOVE, Side, move
-from .action import Result
+from .action import Result, say
 from .binding_action import BindingAction
 from .compat import run_folder
 from .stores import VARIABLES, Place, from_variables, open_store, store_class
@@ -48,7 +48,8 @@ class StoreMoveAction(BindingAction):
             context.client.warnings += result.pop("warnings", [])
             return result
 
-        return execute(Operation(STORE_MOVE, run), params, check_mode=check_mode, tokens=TokenCache(run_folder()))
+        tokens = TokenCache(run_folder())
+        return execute(Operation(STORE_MOVE, run), params, check_mode=check_mode, tokens=tokens, say=say)
 
     def _side(self, given: Result, params: Result, task_vars: Result) -> tuple[str, Place]:
         """One of the stores: what is given, and the host's own for what is not. Empty means none."""

@@ -10,6 +10,7 @@ import dataclasses
 import json
 import os
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -311,6 +312,51 @@ def test_values_of_any_type(twice: Play) -> None:
     assert done["create"].result["agent"]["name"] == "4711"
     assert done["create"].result["agent"]["teams"] == ["2nd Line Support", "Projects"]
     assert done["omitted"].result["changed"] is False
+
+
+# What comes from Halo
+
+
+@pytest.mark.parametrize("in_process", [True, False], ids=["here", "module"])
+def test_what_halo_returns_is_no_template(play: Play, sandbox: Sandbox, in_process: bool) -> None:
+    name = "api-{{ 6 * 7 }}{% raw %}"
+    sandbox.put_agents("acme", {"name": name, "isapiagent": True, "email": "{{ lookup('env', 'home') }}"})
+    found = "{{ done.agents | selectattr('name', 'search', '6 . 7') | first }}"
+    done = play(
+        [
+            task("read", "halo_api_agent_info"),
+            {"name": "use", "ansible.builtin.debug": {"msg": found}},
+            task("fail", APPLICATION, name="App", login_agent="nobody"),
+            {"name": "use error", "ansible.builtin.debug": {"msg": "{{ done.msg }}"}},
+        ],
+        in_process=in_process,
+    )
+    assert done["use"].result["msg"]["name"] == name
+    assert done["use"].result["msg"]["email"] == "{{ lookup('env', 'home') }}"
+    assert name in done["use error"].result["msg"]
+    assert "api-42" not in done.stdout
+
+
+# Rate limits
+
+
+def test_runs_over_the_rate_limit_wait_and_say_so_at_once(play: Play, sandbox: Sandbox) -> None:
+    """Halo's limit on a small scale; requests for tokens and AuthInfo count like all others."""
+    sandbox.settings("acme", rate_limit={"requests": 6, "seconds": 1, "retry_after": 2}, auth_path="/elsewhere/auth")
+    hosts = ("one", "two", "three")
+    begin = time.monotonic()
+    done = play([task("login", LOGIN, halo_retry_seconds=40)], hosts=dict.fromkeys(hosts, LOCAL))
+    assert [item["outcome"] for item in done["login"].items] == ["ok"] * 3, done["login"].items
+    asked = done["login"].requests
+    assert sum(entry["status"] != 429 for entry in asked) == 4 * len(hosts)
+    assert {entry["kind"] for entry in asked if entry["status"] == 200} == {"token", "authinfo", "api"}
+    # nobody asks again and again
+    refused = [entry for entry in asked if entry["status"] == 429]
+    assert 1 <= len(refused) <= 4 * len(hosts)
+    assert 2 <= time.monotonic() - begin < 40
+    waits = re.findall(r"/acme: the rate limit is reached; waiting (\d+) s, and (\d+) s more", done.stderr)
+    assert len(waits) == len(refused)
+    assert "rate limit" not in done.stdout
 
 
 # Tokens

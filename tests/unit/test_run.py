@@ -793,6 +793,17 @@ def test_an_agent_that_is_gone_is_retired(halo: Halo, how: str) -> None:
     assert halo.writes == []
 
 
+def test_a_list_that_is_late_does_not_keep_an_agent(halo: Halo) -> None:
+    """What it says of an application is believed once the application says so itself."""
+    late = [{**row, "loginas_agent_id": 21} for row in halo.applications.values()]
+    halo.disturb("GET /Application", answer(late))
+    assert retire(halo.client(), 21, "disable") == "disabled"
+    halo.disturb("GET /Application", answer([{**late[0], "id": "a-gone"}]))
+    with pytest.raises(HaloError, match=r"\(a-gone\) logs in as cannot be read") as caught:
+        retire(halo.client(), 21, "delete")
+    assert not isinstance(caught.value, Refused)
+
+
 def test_an_agent_that_is_disabled_already(halo: Halo) -> None:
     halo.agents[21]["isdisabled"] = True
     assert retire(halo.client(), 21, "disable") == "disabled"

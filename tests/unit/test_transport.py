@@ -9,8 +9,10 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import socket
 import ssl
 import stat
+import threading
 import time
 import urllib.request
 import warnings
@@ -64,7 +66,7 @@ def build(script: Script) -> Iterator[Build]:
     """Makes clients for the script; with an access token unless an option says otherwise."""
     opened: list[Transport] = []
 
-    def made(tokens: Any = None, **options: Any) -> Client:
+    def made(tokens: Any = None, say: Any = http.nobody, **options: Any) -> Client:
         given = {
             "url": script.url,
             "tenant": None,
@@ -81,7 +83,11 @@ def build(script: Script) -> Iterator[Build]:
         }
         connection = Connection.from_params({f"halo_{name}": value for name, value in given.items()})
         transport = Transport(
-            connection.url, verify=connection.verify, timeout=connection.timeout, retry_seconds=connection.retry_seconds
+            connection.url,
+            verify=connection.verify,
+            timeout=connection.timeout,
+            retry_seconds=connection.retry_seconds,
+            say=say,
         )
         opened.append(transport)
         return Client(transport, Login(connection, transport, tokens))
@@ -577,6 +583,46 @@ def test_whatever_halo_asks_to_wait_the_wait_is_sensible(
     assert slept == [seconds]
 
 
+def test_a_longer_wait_is_said_and_how_long_it_is(script: Script, build: Build, slept: list[float]) -> None:
+    later = {"status": 429, "headers": {"Retry-After": "17"}}
+    for what in ({"status": 429}, {"status": 503}, {"fault": "reset"}, later):
+        script.expect("GET /api/Roles/3", **what)
+    script.expect("GET /api/Roles/3", answer={"id": 3, "name": "Ann"}, fault="truncate")
+    script.expect("GET /api/Roles/3", answer={"id": 3, "name": "Ann"}, fault="truncate")
+    script.expect("GET /api/Roles/3", answer={"id": 3})
+    said: list[str] = []
+    build(say=said.append).get("/Roles/3")
+    assert slept == [1, 2, 4, 17, 1, 2]
+    assert said == [
+        f"{script.url}: Halo answers 503; waiting 2 s, and 327 s more at most.",
+        f"{script.url}: the connection was lost; waiting 4 s, and 323 s more at most.",
+        f"{script.url}: the rate limit is reached; waiting 17 s, and 306 s more at most.",
+        f"{script.url}: the connection was lost; waiting 2 s, and 303 s more at most.",
+    ]
+
+
+def test_what_halo_asks_for_again_and_again_is_waited_longer(script: Script, build: Build, slept: list[float]) -> None:
+    """Or a Retry-After of a hundredth would send thousands of requests, each within the one before."""
+    for _time in range(5):
+        script.expect("GET /api/Roles/3", status=429, headers={"Retry-After": "0.01"})
+    for _time in range(2):
+        script.expect("GET /api/Roles/3", status=429, headers={"Retry-After": "50"})
+    script.expect("GET /api/Roles/3", answer={"id": 3})
+    build().get("/Roles/3")
+    assert slept == [1, 2, 4, 8, 16, 50, 60]
+
+
+def test_a_fleet_does_not_come_back_at_once(script: Script, build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(http.time, "sleep", waits.append)
+    for number in range(20):
+        script.expect(f"GET /api/Roles/{number}", status=429, headers={"Retry-After": "10"})
+        script.expect(f"GET /api/Roles/{number}", answer={"id": number})
+        build().get(f"/Roles/{number}")
+    assert len({round(wait, 1) for wait in waits}) > 5
+    assert all(10 <= wait <= 12 for wait in waits)
+
+
 def test_a_date_to_come_back_at_is_kept(
     script: Script, build: Build, slept: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -833,9 +879,55 @@ def test_tls_that_breaks_when_a_write_may_have_been_sent(
         build()._post("/Roles", {"name": "x"})
 
 
-def test_an_unknown_certificate_is_refused(certificate: tuple[ssl.SSLContext, str], build: Build) -> None:
-    with Script(certificate[0]) as script, pytest.raises(HaloError, match=r"TLS failed: .*halo_ca_path"):
-        build(url=script.url).save("/Roles", {"name": "x"})
+@pytest.mark.parametrize(
+    ("hosts", "days", "trusted", "reason", "hint"),
+    [
+        (("127.0.0.1",), 30, False, "self.signed certificate", "halo_ca_path"),
+        (("127.0.0.1",), -1, True, "certificate has expired", "the clock of this machine"),
+        (("10.0.0.1", "halo.example.com"), 30, True, "mismatch, certificate is not valid for '127.0.0.1'", "halo_url"),
+    ],
+    ids=["self-signed", "expired", "another host's"],
+)
+@pytest.mark.parametrize("logs_in", [True, False], ids=["at login", "with a token"])
+def test_a_certificate_is_refused_with_its_reason(
+    build: Build, tmp_path: Path, hosts: tuple[str], days: int, trusted: bool, reason: str, hint: str, logs_in: bool
+) -> None:
+    context, ca_path = server_context(tmp_path, hosts, days)
+    with Script(context) as script:
+        more = {"ca_path": str(ca_path)} if trusted else {}
+        client = build(url=script.url, **more, **({"access_token": None} if logs_in else {}))
+        with pytest.raises(HaloError, match=rf"the server's certificate is refused: .*{reason}") as caught:
+            client.save("/Roles", {"name": "x"})
+        assert script.seen == []
+    assert hint in str(caught.value)
+    assert not isinstance(caught.value, AmbiguousWrite)
+
+
+@pytest.mark.parametrize("proxy", ["http://{place}", "http://ann:s3cret@{place}"], ids=["open", "with a password"])
+def test_a_proxy_that_https_goes_through_sees_neither_token_nor_secret(
+    build: Build, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    heads: list[bytes] = []
+
+    def refuse(listening: socket.socket) -> None:
+        with listening.accept()[0] as connection:
+            heads.append(connection.recv(65536))
+            connection.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+
+    for options in ({}, {"access_token": None}):
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            monkeypatch.setenv("https_proxy", proxy.format(place=f"127.0.0.1:{listening.getsockname()[1]}"))
+            thread = threading.Thread(target=refuse, args=(listening,), daemon=True)
+            thread.start()
+            with pytest.raises(HaloError, match="the proxy refused the connection") as caught:
+                build(url="https://halo.invalid", retry_seconds=0, **options).get("/Roles/3")
+            thread.join(5)
+        assert "s3cret" not in str(caught.value)
+    assert [head.split(b"\r\n")[0] for head in heads] == [b"CONNECT halo.invalid:443 HTTP/1.1"] * 2
+    for head in heads:
+        assert b"\r\nAuthorization" not in head
+        assert b"given" not in head
+        assert SECRET.encode() not in head
 
 
 @pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])

@@ -84,7 +84,8 @@ def logging_in_as(client: Client, agent_id: t.Any) -> list[str]:
     users = []
     for row in client.list("/Application"):
         found: Raw | None = row
-        if "loginas_agent_id" not in row:
+        if "loginas_agent_id" not in row or fold(row["loginas_agent_id"]) == fold(agent_id):
+            # the list may be late to show that it logs in as another one by now
             found = client.get(f"/Application/{quote(str(row['id']), safe='')}", {"includedetails": "true"})
         if not found:
             raise HaloError(

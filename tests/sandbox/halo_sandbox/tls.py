@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, Halo Ops contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A self-signed certificate for 127.0.0.1 and localhost, made at each start."""
+"""A self-signed certificate, made at each start."""
 
 from __future__ import annotations
 
@@ -17,8 +17,20 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 
-def server_context(directory: Path) -> tuple[ssl.SSLContext, Path]:
-    """Returns the server's context and the certificate's file, which is what a client must trust."""
+def _name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def server_context(
+    directory: Path, hosts: tuple[str, ...] = ("127.0.0.1", "localhost"), days: int = 30
+) -> tuple[ssl.SSLContext, Path]:
+    """Returns the server's context and the certificate's file, which is what a client must trust.
+
+    *hosts*: addresses and names that it is for; *days*: until it expires, negative for one that has.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Halo sandbox")])
     now = datetime.datetime.now(datetime.UTC)
@@ -42,15 +54,15 @@ def server_context(directory: Path) -> tuple[ssl.SSLContext, Path]:
         .issuer_name(name)
         .public_key(public)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=30))
+        .not_valid_before(now - datetime.timedelta(days=abs(days) + 1))
+        .not_valid_after(now + datetime.timedelta(days=days))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(x509.KeyUsage(digital_signature=True, key_cert_sign=True, **usage), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(public), critical=False)
         .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("localhost")]),
+            x509.SubjectAlternativeName([_name(host) for host in hosts]),
             critical=False,
         )
         .sign(key, hashes.SHA256())
