@@ -24,6 +24,7 @@ Play = Callable[..., Run]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=20, help="how many runs test_kills.py kills")
+    parser.addoption("--faults", default="short", help="which faults test_faults.py tries: short, all, or a text")
     parser.addoption("--races", type=int, default=10, help="how often test_races.py lets two controllers race")
 
 

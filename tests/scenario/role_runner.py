@@ -24,7 +24,7 @@ import time
 import unicodedata
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -320,7 +320,7 @@ class Fleet:
         self.home = folder / "home"
         self.inventory = folder / "inventory"
         self._shared = shared
-        self._names = iter(sandbox.tenants)
+        self._names: Iterator[str] = iter(sandbox.tenants)
         self._numbers = itertools.count(1)
         for path in (self.home / "tmp", self.home / "work", self.inventory / "delivered"):
             path.mkdir(parents=True)
@@ -329,6 +329,10 @@ class Fleet:
     def tenant(self) -> Tenant:
         name = next(self._names)
         return Tenant(self, name, self.inventory if self._shared else self.folder / name)
+
+    def take_every(self, step: int, first: int) -> None:
+        """From now on give out each n-th of the tenants that are left: the others are another process's."""
+        self._names = itertools.islice(self._names, first, None, step)
 
     # In this process
 

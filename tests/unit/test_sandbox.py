@@ -1166,6 +1166,72 @@ def test_a_delay_ends_with_its_fault(halo: Client) -> None:
     assert made_agents(halo) == 1
 
 
+@pytest.mark.parametrize("kind", ["reset_late", "html_late"])
+def test_what_is_carried_out_when_the_client_has_its_answer(halo: Client, kind: str) -> None:
+    halo.sandbox.fault(kind, status=502, seconds=0.2)
+    if kind == "reset_late":
+        with pytest.raises(requests.exceptions.ConnectionError):
+            halo.post("Agent", {"name": "x"})
+    else:
+        assert halo.post("Agent", {"name": "x"}).status_code == 502
+    assert made_agents(halo) == 0
+    time.sleep(0.3)
+    assert made_agents(halo) == 1
+
+
+def test_an_answer_byte_by_byte(halo: Client) -> None:
+    halo.sandbox.fault("drip_after", seconds=0.002)
+    start = time.monotonic()
+    answer = halo.raw("GET", "/api/AuthInfo")
+    assert answer.json()["tenant_id"] == "acme"
+    assert time.monotonic() - start >= 0.002 * len(answer.content)
+    halo.sandbox.fault("drip_after", seconds=60)
+    with pytest.raises(requests.exceptions.ConnectionError):
+        halo.session.post(halo.tenant["url"] + "/api/Agent", json=[{"name": "x"}], timeout=0.1)
+    assert made_agents(halo) == 1
+
+
+def test_a_packed_answer(halo: Client) -> None:
+    halo.sandbox.fault("status", status=200, body="x" * 100_000, headers={"Content-Encoding": "gzip"})
+    answer = halo.raw("GET", "/api/AuthInfo")
+    assert int(answer.headers["Content-Length"]) < 1000
+    assert len(answer.content) == 100_000
+
+
+def test_edited_answers(halo: Client) -> None:
+    def edited(path: str, **spec: Any) -> Any:
+        halo.sandbox.fault("edit_after", **spec)
+        return halo.get(path)
+
+    me, roles = halo.get("Agent/me"), halo.get("Roles")
+    assert edited("Agent/me", edit="list") == [me]
+    assert edited("Agent/me", edit="twice") == [me, me]
+    assert edited("Agent/me", edit="texts") == {**me, "id": "7", "workday_id": str(me["workday_id"])}
+    assert edited("Agent/me", body={"id": None}) == {**me, "id": None}
+    assert edited("Roles", edit="object") == roles[0]
+    assert edited("Roles", edit="twice") == roles * 2
+    halo.sandbox.settings("acme", list_shape="wrapped")
+    assert edited("Roles", edit="twice")["roles"] == roles * 2
+    assert {row["id"] for row in edited("Roles", body={"id": "x"})["roles"]} == {"x"}
+
+
+def test_revoked_tokens(halo: Client) -> None:
+    halo.sandbox.fault("revoke", skip=1)
+    assert [halo.raw("GET", "/api/Agent/me").status_code for dummy in range(3)] == [200, 401, 401]
+
+
+def test_a_list_that_lags_behind(halo: Client) -> None:
+    def listed() -> bool:
+        return any(row["name"] == "x" for row in halo.get("Agent"))
+
+    halo.sandbox.settings("acme", list_lag=2)
+    made = halo.save("Agent", name="x")
+    assert halo.get(f"Agent/{made['id']}")["name"] == "x"
+    assert [listed() for dummy in range(3)] == [False, False, True]
+    halo.delete(f"Agent/{made['id']}")
+    assert [listed() for dummy in range(3)] == [True, True, False]
+
+
 def test_fault_selection(halo: Client) -> None:
     other = Client(halo.sandbox, "globex")
     halo.sandbox.fault("status", tenant="acme", method="post", path="^/api/application", skip=1, times=2)
@@ -1179,6 +1245,9 @@ def test_fault_selection(halo: Client) -> None:
     halo.sandbox.fault("status", path="/auth/token", status=502)
     assert [halo.token().status_code for dummy in range(3)] == [503, 503, 503]
     assert other.token().status_code == 503
+    halo.sandbox.fault("status", tenant="globex")
+    halo.sandbox.control("DELETE", "faults?tenant=globex")
+    assert [fault["tenant"] for fault in halo.sandbox.faults()] == ["acme", None, None]
     halo.sandbox.clear()
     assert halo.sandbox.faults() == []
     assert halo.token().status_code == 200

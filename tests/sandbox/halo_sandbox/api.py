@@ -139,7 +139,7 @@ def _objects(tenant: Tenant, kind: Kind, number: str | None, request: Request) -
             saved = [tenant.save(kind, row, index) for index, row in enumerate(request.array())]
         return _saved(tenant, saved)
     if number is None:
-        rows = [row for row in tenant.rows(kind.name).values() if _LISTED.get(kind.name, _every)(tenant, row, request)]
+        rows = [row for row in tenant.listed(kind).values() if _LISTED.get(kind.name, _every)(tenant, row, request)]
         return _list(tenant, kind, rows, request)
     if kind is AGENT and number == "me":
         found = tenant.row("agent", agent)

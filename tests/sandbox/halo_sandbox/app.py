@@ -9,6 +9,7 @@ import asyncio
 import time
 import urllib.parse
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from aiohttp import web
 from . import api, auth
 from .answers import Answer, oauth_error, page
 from .control import Control
-from .faults import Faults, rate_limited
+from .faults import Fault, Faults, rate_limited
 from .log import Log
 from .settings import Settings
 from .store import Store
@@ -40,6 +41,7 @@ class Sandbox:
         self._log = Log(names)
         self._control = Control(self.store, names, self._settings, self._faults, self._log)
         self._recent: dict[str, deque[float]] = {}
+        self._late: set[asyncio.Task[None]] = set()
 
     def tenants(self) -> list[dict[str, str]]:
         """Name, URL and the seed's credentials of each tenant."""
@@ -79,9 +81,15 @@ class Sandbox:
         self, name: str, route: str, kind: str, request: web.BaseRequest, query: dict[str, str], body: bytes, path: str
     ) -> Answer | web.StreamResponse:
         settings = self._settings.of(name)
+        what = (route, kind, request, query, body)
         if settings["latency_ms"]:
             await asyncio.sleep(settings["latency_ms"] / 1000)
         fault = self._faults.struck(name, request.method, path)
+        if fault and fault.base == "revoke":
+            self.store.drop_tokens(name)
+            fault = None
+        if fault and fault.late:
+            self._handle_later(fault, lambda: self._handled(Tenant(self.store, name, settings), *what))
         if fault and not fault.after:
             spoiled = await fault.spoil(request, None)
             if spoiled is not None:
@@ -92,10 +100,19 @@ class Sandbox:
         answer = self._limited(name, settings["rate_limit"])
         if answer is None:
             # Nothing is awaited in here: a request is handled as a whole before the next one begins.
-            answer = self._handled(Tenant(self.store, name, settings), route, kind, request, query, body)
+            answer = self._handled(Tenant(self.store, name, settings), *what)
         if fault and fault.after:
             return await fault.spoil(request, answer)
         return answer
+
+    def _handle_later(self, fault: Fault, handle: Callable[[], Answer]) -> None:
+        async def later() -> None:
+            await fault.pass_time()
+            handle()
+
+        task = asyncio.create_task(later())
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)
 
     def _handled(
         self, tenant: Tenant, route: str, kind: str, request: web.BaseRequest, query: dict[str, str], body: bytes

@@ -69,8 +69,8 @@ class Control:
         spec = _object(sent)
         return {"id": self._faults.add({**spec, "tenant": self._maybe(spec.get("tenant"))})}
 
-    def _delete_faults(self, _sent: Any, _query: dict[str, str]) -> Any:
-        self._faults.clear()
+    def _delete_faults(self, _sent: Any, query: dict[str, str]) -> Any:
+        self._faults.clear(self._maybe(query.get("tenant")))
         return {}
 
     def _get_settings(self, _sent: Any, query: dict[str, str]) -> Any:

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
+import json
 import re
 import socket
 import struct
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from aiohttp import web
@@ -18,10 +21,48 @@ from .answers import Answer, as_json, page
 
 _Handled = TypeVar("_Handled", Answer, None)
 
-_KINDS = ("status", "reset", "truncate", "delay", "garbage", "html", "empty")
-# "truncate" alone would be a cut answer to a request that was never handled: there is no such answer.
-KINDS = tuple(kind for base in _KINDS for kind in (base, f"{base}_after") if kind != "truncate")
+_KINDS = ("status", "reset", "garbage", "html", "empty")
+KINDS = (
+    *(base + when for base in _KINDS for when in ("", "_after", "_late")),
+    "delay",
+    "delay_after",
+    "revoke",
+    # these need the answer of a request that was handled
+    "truncate_after",
+    "drip_after",
+    "edit_after",
+)
 _GARBAGE = b'{"id":4711,"name":"\xff\xfe","ro'
+
+
+def _rows(answer: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
+    """The answer with its objects changed, be it one of them, a list or a wrapped list."""
+    if isinstance(answer, list):
+        return [_rows(row, change) for row in answer]
+    if not isinstance(answer, dict):
+        return answer
+    return change({name: _rows(value, change) if isinstance(value, list) else value for name, value in answer.items()})
+
+
+def _twice(answer: Any) -> Any:
+    if isinstance(answer, dict) and "record_count" in answer:
+        return {name: value * 2 if isinstance(value, list) else value for name, value in answer.items()}
+    return answer * 2 if isinstance(answer, list) else [answer, answer]
+
+
+def _as_text(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: str(value) if name.endswith("id") and isinstance(value, int) and not isinstance(value, bool) else value
+        for name, value in row.items()
+    }
+
+
+_EDITS: dict[str, Callable[[Any], Any]] = {
+    "list": lambda answer: answer if isinstance(answer, list) else [answer],
+    "object": lambda answer: (answer or [{}])[0] if isinstance(answer, list) else answer,
+    "twice": _twice,
+    "texts": lambda answer: _rows(answer, _as_text),
+}
 
 
 def _is(kind: type | tuple[type, ...]) -> Any:
@@ -36,6 +77,7 @@ _SPEC: dict[str, Any] = {
     "status": lambda value: _is(int)(value) and 200 <= value <= 599,
     "headers": lambda value: isinstance(value, dict) and all(isinstance(text, str) for text in value.values()),
     "body": lambda value: True,
+    "edit": lambda value: value in (None, *_EDITS),
     "seconds": lambda value: _is((int, float))(value) and value >= 0,
     "skip": lambda value: _is(int)(value) and value >= 0,
     "times": lambda value: value is None or (_is(int)(value) and value > 0),
@@ -47,6 +89,7 @@ _DEFAULTS: dict[str, Any] = {
     "kind": None,
     "headers": {},
     "body": None,
+    "edit": None,
     "seconds": 1.5,
     "skip": 0,
     "times": 1,
@@ -54,7 +97,11 @@ _DEFAULTS: dict[str, Any] = {
 
 
 class Fault:
-    """One fault as it was asked for. ``after``: the request is handled, and what it writes committed, first."""
+    """One fault as it was asked for.
+
+    ``after``: the request is handled, and what it writes committed, first; ``late``: afterwards, when the client has
+    its answer already.
+    """
 
     def __init__(self, number: int, spec: dict[str, Any]) -> None:
         """Raises ValueError for a specification that cannot be meant."""
@@ -65,14 +112,15 @@ class Fault:
                 raise ValueError(f"bad value for {name}: {value!r}")
         if "kind" not in spec:
             raise ValueError(f"kind is missing; one of {', '.join(KINDS)}")
-        self.base, _mark, after = spec["kind"].partition("_")
+        self.base, _mark, when = spec["kind"].partition("_")
         self.spec = {**_DEFAULTS, "status": 200 if self.base in ("empty", "garbage") else 500, **spec}
         try:
             self._path = re.compile(self.spec["path"] or "", re.IGNORECASE)
         except re.error as error:
             raise ValueError(f"bad path: {error}") from error
         self.number = number
-        self.after = bool(after)
+        self.after = when == "after"
+        self.late = when == "late"
         self.hits = 0
         self._seen = 0
         self._cleared = asyncio.Event()
@@ -104,8 +152,7 @@ class Fault:
         """
         spec = self.spec
         if self.base == "delay":
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._cleared.wait(), spec["seconds"])
+            await self.pass_time()
             return answer
         if self.base == "reset":
             _reset(request)
@@ -113,6 +160,12 @@ class Fault:
         if self.base == "truncate":
             assert answer is not None
             return await _truncate(request, answer)
+        if self.base == "drip":
+            assert answer is not None
+            return await self._drip(request, answer)
+        if self.base == "edit":
+            assert answer is not None
+            return self._edited(answer)
         if self.base == "html":
             wrong = page(spec["status"])
         elif self.base == "empty":
@@ -121,7 +174,37 @@ class Fault:
             wrong = Answer(spec["status"], _GARBAGE, "application/json")
         else:
             wrong = _status(spec["status"], spec["body"])
+        if spec["headers"].get("Content-Encoding") == "gzip":
+            wrong = wrong._replace(body=gzip.compress(wrong.body))
         return wrong._replace(headers=spec["headers"])
+
+    async def pass_time(self) -> None:
+        """Wait ``seconds``, or until the fault is forgotten."""
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._cleared.wait(), self.spec["seconds"])
+
+    async def _drip(self, request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
+        response = web.StreamResponse(status=answer.status)
+        response.content_length = len(answer.body)
+        # a client that has had enough
+        with contextlib.suppress(OSError):
+            await response.prepare(request)
+            for number in range(len(answer.body)):
+                await response.write(answer.body[number : number + 1])
+                await self.pass_time()
+        return response
+
+    def _edited(self, answer: Answer) -> Answer:
+        try:
+            value = json.loads(answer.body)
+        except ValueError:
+            return answer
+        if self.spec["edit"]:
+            value = _EDITS[self.spec["edit"]](value)
+        if isinstance(self.spec["body"], dict):
+            change = self.spec["body"]
+            value = _rows(value, lambda row: {**row, **change})
+        return as_json(answer.status, value, answer.headers)
 
 
 def _status(status: int, body: Any) -> Answer:
@@ -188,7 +271,9 @@ class Faults:
     def shown(self) -> list[dict[str, Any]]:
         return [fault.shown() for fault in self._faults]
 
-    def clear(self) -> None:
+    def clear(self, tenant: str | None) -> None:
+        """Forget those that were ordered for a tenant (None: all)."""
         for fault in self._faults:
-            fault.clear()
-        self._faults.clear()
+            if tenant in (None, fault.spec["tenant"]):
+                fault.clear()
+        self._faults = [fault for fault in self._faults if tenant not in (None, fault.spec["tenant"])]

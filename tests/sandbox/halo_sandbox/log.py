@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import defaultdict, deque
 from typing import Any
 
 # About 100 MB. The counts go on beyond it.
@@ -20,7 +20,8 @@ class Log:
         self.clear()
 
     def clear(self) -> None:
-        self._entries: deque[dict[str, Any]] = deque(maxlen=_KEPT)
+        self._entries: deque[dict[str, Any]] = deque()
+        self._of_tenants: dict[str | None, deque[dict[str, Any]]] = defaultdict(deque)
         self._number = 0
         self._counts: dict[str, dict[str, int]] = {}
 
@@ -38,6 +39,9 @@ class Log:
             "kind": kind,
         }
         self._entries.append(entry)
+        self._of_tenants[tenant].append(entry)
+        if len(self._entries) > _KEPT:
+            self._of_tenants[self._entries.popleft()["tenant"]].popleft()
         if tenant is not None:
             counts = self._of(tenant)
             counts["total"] += 1
@@ -58,8 +62,8 @@ class Log:
 
     def requests(self, tenant: str | None) -> dict[str, Any]:
         """``dropped``: how many of the oldest are no longer here."""
-        chosen = [entry for entry in self._entries if tenant is None or entry["tenant"] == tenant]
-        return {"requests": chosen, "dropped": self._number - len(self._entries)}
+        chosen = self._entries if tenant is None else self._of_tenants[tenant]
+        return {"requests": [*chosen], "dropped": self._number - len(self._entries)}
 
     def counts(self) -> dict[str, Any]:
         tenants = {name: self._of(name) for name in self._tenants}

@@ -27,6 +27,7 @@ DEFAULTS: dict[str, Any] = {
     "refusal_shape": "object",
     "auth_path": "/auth",
     "token_seconds": 3600,
+    "list_lag": 0,
     # None: as the seed has it, true for globex alone
     "hosted_integrator": None,
 }
@@ -66,6 +67,7 @@ _VALID: dict[str, Callable[[Any], bool]] = {
     "refusal_shape": _one_of("object", "string"),
     "auth_path": lambda value: isinstance(value, str) and value.startswith("/") and not value.endswith("/"),
     "token_seconds": _number,
+    "list_lag": lambda value: _number(value) and isinstance(value, int),
     "hosted_integrator": _one_of(None, True, False),
 }
 

@@ -52,6 +52,7 @@ class Store:
         # Made here with its mode, because the key in it gives away the seed's credentials.
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         self._cache: dict[tuple[str, str], dict[Any, dict[str, Any]]] = {}
+        self._stale: dict[tuple[str, str], tuple[dict[Any, dict[str, Any]], int]] = {}
         self._db = sqlite3.connect(path, isolation_level=None, cached_statements=64)
         # NORMAL: a commit survives the death of the process (kill -9), not that of the machine.
         self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;" + _SCHEMA)
@@ -110,6 +111,7 @@ class Store:
                 self._db.execute(f"DELETE FROM {table}{where}", arguments)
             self._db.execute(f"DELETE FROM tenants{where.replace('tenant', 'name')}", arguments)
         self._cache.clear()
+        self._stale = {key: stale for key, stale in self._stale.items() if tenant not in (None, key[0])}
         if tenant is None:
             self._ready.clear()
         else:
@@ -128,6 +130,20 @@ class Store:
             )
             found = self._cache[tenant, kind] = {number: json.loads(document) for number, document in cursor}
         return found
+
+    def lag(self, tenant: str, kind: str, reads: int) -> None:
+        """Let so many reads of a list still see what is there now; what they see already stays."""
+        seen, _reads = self._stale.get((tenant, kind), (None, 0))
+        self._stale[tenant, kind] = (seen or dict(self.rows(tenant, kind)), reads)
+
+    def listed(self, tenant: str, kind: str) -> dict[Any, dict[str, Any]]:
+        """The documents that a list shows now."""
+        seen, reads = self._stale.pop((tenant, kind), (None, 0))
+        if seen is None:
+            return self.rows(tenant, kind)
+        if reads > 1:
+            self._stale[tenant, kind] = (seen, reads - 1)
+        return seen
 
     def put(self, tenant: str, kind: str, number: int | str, document: dict[str, Any]) -> None:
         self._db.execute(

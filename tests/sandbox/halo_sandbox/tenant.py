@@ -139,6 +139,10 @@ class Tenant:
     def row(self, kind: str, number: int | str) -> Row | None:
         return self.rows(kind).get(number)
 
+    def listed(self, kind: Kind) -> dict[Any, Row]:
+        """The documents that a list shows, which may lag behind. Not to be changed."""
+        return self.store.listed(self.name, kind.name)
+
     def view(self, kind: Kind, row: Row, details: bool) -> Row:
         """What is sent of a document: the full object, or without its inner lists."""
         shown: Row = getattr(self, f"_show_{kind.name}")(row, details)
@@ -300,6 +304,8 @@ class Tenant:
         elif not stored and isinstance(number, int):
             self.store.raise_number(self.name, kind.name, number)
         row = {"id": number, **(stored or _NEW[kind.name]())}
+        if self.settings["list_lag"] and not direct:
+            self.store.lag(self.name, kind.name, self.settings["list_lag"])
         saving = getattr(self, f"_save_{kind.name}", None)
         extra = saving(row, given, stored is None, direct) if saving else {}
         row.update(given)
@@ -313,6 +319,8 @@ class Tenant:
                 raise message("System applications cannot be deleted.")
             self.store.drop_secret(self.name, row["id"])
         shown = self.view(kind, row, True)
+        if self.settings["list_lag"]:
+            self.store.lag(self.name, kind.name, self.settings["list_lag"])
         self.store.remove(self.name, kind.name, row["id"])
         return shown
 
