@@ -7,20 +7,24 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 ROOT = Path(__file__).resolve().parent.parent
 # One worker takes a whole file: these first, or the other workers wait for them in the end.
 LONGEST = (
-    "test_store_servers.py",
+    "test_kills.py",
     "test_leaks.py",
     "test_simulation.py",
     "test_execution.py",
-    "test_kills.py",
+    "test_conformance.py",
+    "test_store_servers.py",
     "test_role_plays.py",
     "test_role.py",
 )
@@ -34,6 +38,19 @@ if "ANSIBLE_COLLECTIONS_PATH" not in os.environ:
 def pytest_xdist_auto_num_workers() -> int:
     # some tests wait for what they have delayed
     return 1 + (os.cpu_count() or 1)
+
+
+class PerStore(LoadFileScheduling):
+    """One worker takes a whole file, apart from tests whose id begins with a store: of those it takes one store's."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        store = re.search(r"\[on-\w+", nodeid)
+        return super()._split_scope(nodeid) + (store[0] if store else "")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    return PerStore(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

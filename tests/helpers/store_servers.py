@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import re
 import select
@@ -19,12 +20,14 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 AWS_KEYS = {
     "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE",
     "AWS_SECRET_ACCESS_KEY": "example-key",
     "AWS_DEFAULT_REGION": "eu-west-2",
 }
+BAO = str(Path(sys.executable).with_name("bao"))
 # One request after the other: what AWS does at once or not at all, its stand-in does in several steps.
 MOTO = """
 import sys
@@ -88,9 +91,72 @@ def _wait(process: subprocess.Popen[bytes], server: Server, path: str) -> None:
 
 def openbao(folder: Path) -> contextlib.AbstractContextManager[Server]:
     """OpenBao in memory; its root token is ``root``, and KV version 2 is at ``secret``."""
-    program = str(Path(sys.executable).with_name("bao"))
     options = ["-dev", "-dev-no-store-token", "-dev-root-token-id=root", "-dev-listen-address=127.0.0.1:PORT"]
-    return _running(folder, [program, "server", *options], {}, "/v1/sys/health")
+    return _running(folder, [BAO, "server", *options], {}, "/v1/sys/health")
+
+
+class DurableServer(Server):
+    """OpenBao with its data in files: what it has answered is there after it was killed."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(free_port(), folder / "openbao.log")
+        self._config = folder / "openbao.json"
+        self._config.write_text(
+            json.dumps(
+                {
+                    "storage": {"raft": {"path": str(folder), "node_id": "one", "performance_multiplier": "1"}},
+                    "api_addr": self.url,
+                    "cluster_addr": f"http://127.0.0.1:{free_port()}",
+                    "listener": {"tcp": {"address": f"127.0.0.1:{self.port}", "tls_disable": True}},
+                }
+            )
+        )
+        self.root_token = ""
+        self._key = ""
+        self._start()
+
+    def ask(self, method: str, path: str, body: object) -> Any:
+        request = urllib.request.Request(
+            f"{self.url}/v1/{path}", json.dumps(body).encode(), {"X-Vault-Token": self.root_token}, method=method
+        )
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return json.loads(response.read() or b"null")
+
+    def kill_and_restart(self) -> None:
+        self.close()
+        self._start()
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def _start(self) -> None:
+        known = {"PATH": os.environ["PATH"], "HOME": str(self._config.parent)}
+        with self.printed.open("a") as printed:
+            command = [BAO, "server", "-config", str(self._config)]
+            self._process = subprocess.Popen(command, env=known, stdout=printed, stderr=subprocess.STDOUT)
+        try:
+            # sealed and without a key it is as well as can be
+            _wait(self._process, self, "/v1/sys/health?sealedcode=200&uninitcode=200")
+            if not self.root_token:
+                made = self.ask("PUT", "sys/init", {"secret_shares": 1, "secret_threshold": 1})
+                self.root_token, self._key = made["root_token"], made["keys"][0]
+            self.ask("PUT", "sys/unseal", {"key": self._key})
+            _wait(self._process, self, "/v1/sys/health")
+        except BaseException:
+            self.close()
+            raise
+
+
+@contextlib.contextmanager
+def durable_openbao(folder: Path) -> Iterator[DurableServer]:
+    """OpenBao with KV version 2 at ``secret``, empty."""
+    server = DurableServer(folder)
+    try:
+        server.ask("POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
+        yield server
+    finally:
+        server.close()
 
 
 def moto(folder: Path) -> contextlib.AbstractContextManager[Server]:

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from halo_sandbox.testing import Sandbox
+from helpers import conformance
 from helpers.playbook import Run, run
 
 GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -26,6 +29,38 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=20, help="how many runs test_kills.py kills")
     parser.addoption("--faults", default="short", help="which faults test_faults.py tries: short, all, or a text")
     parser.addoption("--races", type=int, default=10, help="how often test_races.py lets two controllers race")
+    parser.addoption("--write-conformance", action="store_true", help="write the table of test_conformance.py anew")
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if config.getoption("write_conformance"):
+        cells = [
+            value
+            for report in terminalreporter.stats.get("passed", [])
+            for name, value in report.user_properties
+            if name == "conformance"
+        ]
+        terminalreporter.write_line(conformance.write(cells))
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Any]:
+    from helpers.store_kits import Servers
+
+    with Servers() as found:
+        yield found
+
+
+@pytest.fixture
+def kit(request: pytest.FixtureRequest, servers: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A store with nothing in it; its class is the parameter."""
+    for variable in [name for name in os.environ if name.startswith(("VAULT_", "AWS_", "BAO_"))]:
+        monkeypatch.delenv(variable)
+    made = request.param(servers, folder, f"t-{uuid.uuid4()}")
+    for variable, value in made.environment.items():
+        monkeypatch.setenv(variable, value)
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="module")

