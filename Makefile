@@ -43,11 +43,11 @@ bench: .venv/test.ok $(LINK)  ## the benchmark, as a table; BENCH_ARGS=
 	$(VENV)/python tests/bench/run.py $(BENCH_ARGS)
 
 KILLS = 200
-kills: .venv/test.ok $(LINK)  ## kill 200 rotations and look what is left of them (long); KILLS=1000
+kills: .venv/test.ok $(LINK)  ## kill 200 rotations with each store and look what is left of them (long); KILLS=1000
 	$(VENV)/python -m pytest tests/scenario/test_kills.py --kills $(KILLS) $(PYTEST_ARGS)
 
 RACES = 200
-races: .venv/test.ok $(LINK)  ## 200 races of two controllers for one tenant; RACES=1000
+races: .venv/test.ok $(LINK)  ## 200 races of two controllers for one tenant, in each of three stores; RACES=1000
 	$(VENV)/python -m pytest tests/scenario/test_races.py --races $(RACES) $(PYTEST_ARGS)
 
 FAULTS = all

@@ -24,6 +24,7 @@ LONGEST = (
     "test_simulation.py",
     "test_execution.py",
     "test_conformance.py",
+    "test_races.py",
     "test_store_servers.py",
     "test_role_plays.py",
     "test_role.py",

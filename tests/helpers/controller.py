@@ -4,8 +4,8 @@
 
 """A controller in a process of its own, whose runs may be killed: it forks one for each run, as ansible-playbook does.
 
-As a program (``python -m helpers.controller``) it reads a request a line, ``{args, variables, folder, vault_password,
-die, at}``, and answers with lines ``{pid}``, ``{result}`` unless the run was killed, and ``{status}``.
+As a program (``python -m helpers.controller``) it reads a request a line, ``{args, variables, folder, environment,
+vault_password, die, at}``, and answers with lines ``{pid}``, ``{result}`` unless the run was killed, and ``{status}``.
 """
 
 from __future__ import annotations
@@ -51,12 +51,16 @@ class Controller:
         variables: Mapping[str, Any],
         folder: Path,
         *,
+        environment: Mapping[str, str] | None = None,
         vault_password: str | None = None,
         die: Mapping[str, Any] | None = None,
         at: float = 0.0,
     ) -> int:
         """Start a run of ``halo_binding``; returns its process id, as the controller sees it.
 
+        Whatever it starts has that in its environment, as ``HELPERS_RUN``.
+
+        :param environment: what the run has in its environment besides
         :param die: ``{write: n, when: before, between or after}``: it kills itself at its n-th write to the store
         :param at: when to begin, in seconds since the epoch
         """
@@ -64,6 +68,7 @@ class Controller:
             "args": args,
             "variables": variables,
             "folder": str(folder),
+            "environment": dict(environment or {}),
             "vault_password": vault_password,
             "die": die,
             "at": at,
@@ -96,26 +101,52 @@ class Controller:
         self._process.stdout.close()
 
 
-def _deadly(write: int, when: str) -> None:
-    """Let this process die at a write to the store: before it, with the draft on the disk, or after it."""
+def _die(*_args: object, **_names: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _deadly(store: str, write: int, when: str) -> None:
+    """Let this process die at a write to the store: before it, in its midst, or after it."""
+    found = importlib.import_module(STORES).store_class(store)
     files = importlib.import_module(f"{STORES}._files")
-    real, count = files._replace, 0
+    place, name = (files, "_replace") if issubclass(found, files.FileStore) else (found, "_put")
+    real, count = getattr(place, name), 0
 
-    def die(*_args: object, **_names: object) -> None:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    def replace(*args: Any) -> None:
+    def put(*args: Any) -> Any:
         nonlocal count
         count += 1
         if count == write and when == "before":
-            die()
+            _die()
         if count == write and when == "between":
-            os.replace = die
-        real(*args)
+            _die_in_a_write(store)
+        result = real(*args)
         if count == write:
-            die()
+            _die()
+        return result
 
-    files._replace = replace
+    setattr(place, name, put)
+
+
+def _die_in_a_write(store: str) -> None:
+    """With the draft on the disk; with the program at work; with the first answer of the server on its way."""
+
+    def communicate(process: Any, content: bytes, _timeout: float) -> None:
+        process.stdin.write(content)
+        process.stdin.close()
+        _die()
+
+    def answer(connection: Any) -> None:
+        real(connection)
+        _die()
+
+    if store in ("file", "vault_file"):
+        os.replace = _die
+    elif store == "command":
+        subprocess.Popen.communicate = communicate  # type: ignore[method-assign,assignment]
+    else:
+        connections = importlib.import_module("urllib3.connection").HTTPConnection
+        real = connections.getresponse
+        connections.getresponse = answer
 
 
 def main() -> None:
@@ -129,8 +160,11 @@ def main() -> None:
     # what is loaded now is not loaded in each run
     with tempfile.TemporaryDirectory() as folder:
         in_process.task("halo_binding", {"bindings": []}, {"halo_integration_store": "file"}, Path(folder))
-    for name in ("file", "vault_file"):
+    for name in ("aws_secrets_manager", "command", "file", "hashi_vault", "vault_file"):
         importlib.import_module(f"{STORES}.{name}")
+    for library in ("hvac", "boto3", "botocore.config"):
+        importlib.import_module(library)
+    importlib.import_module("helpers.store_kits").describe_aws_once()
     for line in sys.stdin:
         request = json.loads(line)
         wait, go = os.pipe()
@@ -138,8 +172,9 @@ def main() -> None:
         if not pid:
             with contextlib.suppress(BaseException):
                 os.read(wait, 1)
+                os.environ["HELPERS_RUN"] = str(os.getpid())
                 if request["die"]:
-                    _deadly(**request["die"])
+                    _deadly(request["variables"]["halo_integration_store"], **request["die"])
                 time.sleep(max(0.0, request["at"] - time.time()))
                 say(
                     result=in_process.task(
@@ -147,6 +182,7 @@ def main() -> None:
                         request["args"],
                         request["variables"],
                         Path(request["folder"]),
+                        environment=request["environment"],
                         vault_password=request["vault_password"],
                     )
                 )

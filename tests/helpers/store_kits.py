@@ -33,9 +33,9 @@ from ansible_collections.haloops.halo.plugins.module_utils.lifecycle import entr
 from ansible_collections.haloops.halo.plugins.plugin_utils.stores import Place, open_store
 from ansible_collections.haloops.halo.plugins.plugin_utils.stores._files import safe
 
-from helpers import keeper
 from helpers.store_servers import AWS_KEYS, Proxy, Server, moto, openbao
 
+KEEPER = Path(__file__).resolve().parent / "keeper.sh"
 EXAMPLES = Path(__file__).resolve().parent.parent.parent / "examples" / "stores"
 INSTANCE = "https://acme.example.com"
 SECRET = "5a37c9c2-0d5e-4b0e-9a3e-7c1f0b8d2e11-9e0c7f64-2a55-4d7b-8f0a-1b2c3d4e5f60"
@@ -130,11 +130,11 @@ class Servers(contextlib.ExitStack):
         if title == "hashi_vault":
             return Where("hashi_vault", {"url": self.bao.url, "token": "root"})
         if title == "aws_secrets_manager":
-            _describe_aws_once()
+            describe_aws_once()
             return Where("aws_secrets_manager", {"endpoint_url": self.aws.url}, AWS_KEYS)
         if title == "command":
             # one that costs little
-            return _command(keeper.__file__, str(folder))
+            return Where("command", {"command": ["sh", str(KEEPER), str(folder)]})
         if title in ("pass", "sops"):
             folder.mkdir(mode=0o700, parents=True)
             script = str(EXAMPLES / title / "store.py")
@@ -177,7 +177,7 @@ def _encrypt_for(folder: Path, key: Path) -> None:
 
 
 @functools.cache
-def _describe_aws_once() -> None:
+def describe_aws_once() -> None:
     """Let this process read boto3's descriptions of AWS once: they take most of the time of a test."""
     loader = botocore.loaders.create_loader()
     botocore.session.create_loader = lambda _path=None: loader

@@ -26,9 +26,12 @@ Play = Callable[..., Run]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--kills", type=int, default=20, help="how many runs test_kills.py kills")
+    parser.addoption("--kills", type=int, default=20, help="how many runs test_kills.py kills with each store")
+    parser.addoption(
+        "--races", type=int, default=6, help="how often two controllers race in test_races.py, in each store"
+    )
     parser.addoption("--faults", default="short", help="which faults test_faults.py tries: short, all, or a text")
-    parser.addoption("--races", type=int, default=10, help="how often test_races.py lets two controllers race")
+    parser.addoption("--store", action="append", help="which store test_kills.py and test_races.py take")
     parser.addoption("--write-conformance", action="store_true", help="write the table of test_conformance.py anew")
 
 

@@ -17,6 +17,7 @@ import functools
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,10 +28,12 @@ import urllib.request
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import yaml
 from ansible.parsing.vault import VaultLib, VaultSecret
 from ansible_collections.haloops.halo.plugins.module_utils.lifecycle import LABELS, entry
+from ansible_collections.haloops.halo.plugins.plugin_utils.stores import Place, open_store
 from halo_sandbox.testing import Sandbox
 from helpers import in_process, processes
 
@@ -128,6 +131,9 @@ class Tenant:
         self.url = self.login["url"]
         self.bindings: list[Variables] = []
         self.more: Variables = {}
+        # what the store needs besides its variables
+        self.environment: Mapping[str, str] = {}
+        self._seen: dict[str, Variables] | None = None
         self.known = {self.login["client_secret"]}
         inventory.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):
@@ -216,9 +222,39 @@ class Tenant:
 
     # The store
 
+    def move(self, store: str, options: Mapping[str, Any], environment: Mapping[str, str]) -> None:
+        """Take another store, with what is stored until now."""
+        entries = self.stored
+        shutil.rmtree(self.inventory / "halo_credentials", ignore_errors=True)
+        self.more |= {"halo_integration_store": store, "halo_integration_store_options": dict(options)}
+        self.environment = environment
+        for name, whole in entries.items():
+            with self._opened() as opened:
+                opened.write(name, whole, None)
+        self.look_again()
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[Any]:
+        vault = VaultLib([("default", VaultSecret(VAULT_PASSWORD.encode()))])
+        folder = str(self.inventory / "halo_credentials")
+        options = self.more.get("halo_integration_store_options") or {}
+        with mock.patch.dict(os.environ, self.environment):
+            place = Place(self.url, folder=folder, options=options, vault=lambda: vault)
+            yield open_store(self.variables["halo_integration_store"], place)
+
+    def look_again(self) -> None:
+        """The store may have changed."""
+        self._seen = None
+
     @property
     def stored(self) -> dict[str, Variables]:
-        """The entries in the store, by the name of their binding."""
+        """The entries in the store by the names of their bindings: all where it is quick, else the declared ones."""
+        if self.variables["halo_integration_store"] not in ("file", "vault_file"):
+            if self._seen is None:
+                with self._opened() as store:
+                    entries = {one["name"]: store.read(one["name"]) for one in self.bindings}
+                self._seen = {name: whole for name, (whole, version) in entries.items() if version is not None}
+            return self._seen
         found = {}
         for _path, content in self._files():
             if content["tenant"].split()[0] == self.url:
@@ -242,8 +278,7 @@ class Tenant:
 
     def learn(self) -> None:
         """Note every secret that is stored."""
-        for _path, content in self._files():
-            labels = entry(content)
+        for labels in [*self.stored.values(), *(entry(content) for _path, content in self._files())]:
             self.known.update(labels[label]["client_secret"] for label in LABELS if labels[label])
 
     def lose_store(self) -> None:
@@ -266,7 +301,7 @@ class Tenant:
             [name],
             self.variables,
             self.inventory,
-            environment=environment,
+            environment=environment or self.environment,
             vault_password=VAULT_PASSWORD,
             **options,
         )
@@ -351,10 +386,11 @@ class Fleet:
             tenant.variables,
             tenant.inventory,
             check_mode=go.check,
-            environment=go.environment,
+            environment={**tenant.environment, **go.environment},
             vault_password=go.vault,
         )
         outcome = Outcome(result, self.sandbox.requests(tenant.name)[since:])
+        tenant.look_again()
         if go.check:
             self.sandbox.settings(tenant.name, read_only=False)
             assert not outcome.writes, outcome.writes

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,8 +23,8 @@ from ansible_collections.haloops.halo.plugins.module_utils.rotation import Proof
 from ansible_collections.haloops.halo.plugins.module_utils.store_move import Side, move
 from ansible_collections.haloops.halo.plugins.plugin_utils.stores import Place, open_store
 from halo_sandbox.testing import Sandbox
-from helpers import in_process, keeper
-from helpers.store_servers import Server, openbao
+from helpers import in_process
+from helpers.store_kits import KEEPER, Servers
 from role_runner import NAME, REAL, VAULT_PASSWORD, Fleet, Play, Tenant, leaks
 
 Variables = dict[str, Any]
@@ -39,12 +38,6 @@ SEALED: Variables = {"store": "vault_file", "store_dir": "halo_credentials_seale
 def fleet() -> Iterator[Fleet]:
     with tempfile.TemporaryDirectory(prefix="halo-") as name, Sandbox(tenants=45) as sandbox:
         yield Fleet(sandbox, Path(name))
-
-
-@pytest.fixture(scope="module")
-def bao() -> Iterator[Server]:
-    with tempfile.TemporaryDirectory(prefix="halo-") as name, openbao(Path(name)) as server:
-        yield server
 
 
 @pytest.fixture(autouse=True)
@@ -112,12 +105,12 @@ def provisioned(tenant: Tenant) -> None:
 # Between any two
 
 
-def place(name: str, tenant: Tenant, bao: Callable[[], Server]) -> Variables:
+def place(name: str, tenant: Tenant, servers: Servers) -> Variables:
     if name == "command":
         folder = str(tenant.inventory / "halo_credentials_kept")
-        return {"store": "command", "store_options": {"command": [sys.executable, "-S", keeper.__file__, folder]}}
+        return {"store": "command", "store_options": {"command": ["sh", str(KEEPER), folder]}}
     if name == "hashi_vault":
-        return {"store": "hashi_vault", "store_options": {"url": bao().url, "token": "root"}}
+        return {"store": "hashi_vault", "store_options": {"url": servers.bao.url, "token": "root"}}
     return {"file": FILES, "vault_file": SEALED}[name]
 
 
@@ -132,10 +125,10 @@ def place(name: str, tenant: Tenant, bao: Callable[[], Server]) -> Variables:
     ],
 )
 def test_all_entries_are_copied_once_and_the_engine_goes_on_there(
-    fleet: Fleet, request: pytest.FixtureRequest, one: str, other: str
+    fleet: Fleet, servers: Servers, one: str, other: str
 ) -> None:
     tenant = fleet.tenant()
-    source, target = (place(name, tenant, lambda: request.getfixturevalue("bao")) for name in (one, other))
+    source, target = (place(name, tenant, servers) for name in (one, other))
     use(tenant, source)
     tenant.bind()
     tenant.bind("api-reports", OTHER)
