@@ -62,6 +62,27 @@ def _short_claims(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @shared
+def test_the_others_are_found_by_one_list_and_what_is_known_is_not_read(
+    kit: ServerKit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("One", "two", "three"):
+        kit.open().write(name, made(name), None)
+    store = kit.open()
+    with store.hold():
+        pass
+    lists, reads = [], []
+    real_list, real_get = store._list, store._get
+    monkeypatch.setattr(store, "_list", lambda: lists.append(1) or real_list())
+    monkeypatch.setattr(store, "_get", lambda key: reads.append(key) or real_get(key))
+    assert {name: now["current"]["client_secret"] for name, now in store.others([" one", "TWO"]).items()} == {
+        "three": "three"
+    }
+    assert (len(lists), len(reads)) == (1, 1)
+    assert store.others(["one", "two", "three"]) == {}
+    assert (len(lists), len(reads)) == (2, 1)
+
+
+@shared
 def test_half_a_character_in_a_name_is_refused_before_anything_is_stored(kit: ServerKit) -> None:
     for work in (lambda: kit.open().read("a\udc80"), lambda: kit.open().write("a\udc80", FULL, None)):
         with pytest.raises(HaloError, match="its name is no text"):

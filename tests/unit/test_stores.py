@@ -165,6 +165,14 @@ def test_every_store_in_files_is_tested() -> None:
     assert set(KITS) == in_files
 
 
+def test_the_others(files: Kit) -> None:
+    for name in ("One", "two", "three"):
+        files.open().write(name, entry({"current": label(name)}), None)
+    found = files.open().others([" one", "TWO ", "four"])
+    assert found == {"three": files.open().read("three")[0]}
+    assert files.open().others(["one", "two", "three"]) == {}
+
+
 def test_an_entry_of_strings_that_are_more_than_strings(files: Kit) -> None:
     class Tagged(str):
         pass
@@ -901,6 +909,12 @@ def test_nothing_is_decrypted_twice(vaulted: Kit, monkeypatch: pytest.MonkeyPatc
     assert len(decrypted) == 1
     vaulted.open().write(BINDING, entry({"current": label("new")}), version)
     assert current(store) == "new"
+
+
+def test_what_is_declared_is_not_read_again_to_find_the_others(vaulted: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    vaulted.open().write(BINDING, FULL, None)
+    monkeypatch.setattr(_files.FileStore, "_bytes", lambda store, folder, file: pytest.fail(f"{file} was read"))
+    assert vaulted.open().others([BINDING]) == {}
 
 
 def test_plain_and_encrypted_files_are_told_apart_and_moved_with_ansible_vault(tmp_path: Path) -> None:

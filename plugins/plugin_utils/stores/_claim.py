@@ -141,14 +141,18 @@ class SharedStore:
             return self._save(_key(name), whole, version)
 
     def names(self) -> list[str]:
-        found = []
+        return sorted(self.others(()))
+
+    def others(self, names: t.Iterable[str]) -> dict[str, Entry]:
+        known = {CLAIM, *map(safe, names)}
+        found = {}
         with self._failing(None):
             for key in self._again(self._list):
-                value = None if key == CLAIM else self._load(key)[0]
+                value = None if key in known else self._load(key)[0]
                 if value is not None:
                     self._examine(key, value)
-                    found.append(str(value["binding"]))
-        return sorted(found)
+                    found[str(value["binding"])] = entry(value)
+        return found
 
     @contextlib.contextmanager
     def hold(self) -> t.Iterator[None]:

@@ -135,14 +135,18 @@ class FileStore:
         return _version(content)
 
     def names(self) -> list[str]:
+        return sorted(self.others(()))
+
+    def others(self, names: t.Iterable[str]) -> dict[str, Entry]:
+        known = {os.path.basename(self.path(name)) for name in names}
         contents: dict[str, bytes | None] = {}
         with self._failing("list", self._folder):
             with contextlib.suppress(FileNotFoundError), self._opened() as folder:
                 for file in os.listdir(folder):
-                    if not file.startswith(".") and file.endswith(".yml"):
+                    if not file.startswith(".") and file.endswith(".yml") and file not in known:
                         contents[os.path.join(self._folder, file)] = self._bytes(folder, file)
             entries = [self._parsed(path, content) for path, content in contents.items() if content is not None]
-        return sorted(str(found["binding"]) for found in entries)
+        return {str(found["binding"]): entry(found) for found in entries}
 
     @contextlib.contextmanager
     def hold(self) -> t.Iterator[None]:
