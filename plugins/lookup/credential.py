@@ -179,7 +179,9 @@ class LookupModule(LookupBase):
                 f"the store {store}{folder} holds no {word} credentials of it{there}.",
                 instance=place.owner,
                 subject=f"binding '{binding}'",
-                hint=f"Use label={others[0]}, or run the role halo_integration to finish what was begun."
+                hint=f"It is called '{stored['renamed_to']}' by now."
+                if stored["renamed_to"]
+                else f"Use label={others[0]}, or run the role halo_integration to finish what was begun."
                 if others
                 else "Run the role halo_integration for it first. If it was run, compare its name, halo_url, "
                 "halo_tenant and the variables halo_integration_store* with those of that run.",

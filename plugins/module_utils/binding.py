@@ -24,11 +24,11 @@ from .options import complaints
 from .resources.agent import AGENT
 from .resources.application import APPLICATION, METHODS
 from .resources.integrator import INTEGRATOR
-from .rotation import Clock, Ledger, Outcome, Proof, Seen, Store, Wish, Work, alone
+from .rotation import Clock, Ledger, Outcome, Proof, Seen, Store, Wish, Work, alone, orphans
 from .run import Params, Planned, Result, apply, naming, plan_resource, rebind, retire, try_login
 from .schedule import DEFAULT_JITTER, MOST_JITTER, Age, Window, age_key, window
 from .secret import Rotation
-from .spec import Option, Ref, Resource, Spec, fold
+from .spec import Option, Ref, Resource, Spec, compose, fold
 from .trail import Notes, NullTrail, Trail
 
 # stands for the id of an agent that the run is yet to make
@@ -59,6 +59,7 @@ BINDING: Option = {
     "on_rotated": {"type": "path"},
     "adopt": {"type": "str", "choices": list(ADOPT), "default": "false"},
     "adopt_secret": {"type": "str", "no_log": True},
+    "renamed_from": {"type": "str"},
     "allow_self": {"type": "bool", "default": False},
     "allow_system": {"type": "bool", "default": False},
     "allow_hosted": {"type": "bool", "default": False},
@@ -119,8 +120,8 @@ def converge(tenant: Tenant, params: Params) -> Result:
     """Converge all bindings of one tenant, secrets included.
 
     :param params: the options of ``halo_binding``, validated
-    :returns: ``{changed, diff, instance, check_mode, bindings: {name: result}, pending_actions: [...]}``, with
-        ``failed`` and ``msg`` where a binding failed; no secret in it
+    :returns: ``{changed, diff, instance, check_mode, bindings: {name: result}, pending_actions: [...], orphans:
+        [name]}``, with ``failed`` and ``msg`` where a binding failed; no secret in it
     :raises HaloError: something is wrong with the tenant or with the bindings together; nothing was changed
     """
     specs = _checked(params["bindings"])
@@ -136,10 +137,16 @@ def converge(tenant: Tenant, params: Params) -> Result:
         "pending_actions": [],
         "diff": {"before": {}, "after": {}},
     }
-    names = [str(spec["name"]) for spec in specs]
+    names, renamed = _names(specs)
     with alone(
-        tenant.store, names, timeout=tenant.timeout, clock=tenant.clock, check_mode=tenant.check_mode
+        tenant.store,
+        names,
+        timeout=tenant.timeout,
+        clock=tenant.clock,
+        check_mode=tenant.check_mode,
+        renamed=renamed,
     ) as ledgers:
+        result["orphans"] = _orphans(tenant, [*names, *renamed.values()])
         login = _log_in(client, specs, ledgers)
         bindings = [_Binding(tenant, spec, ledgers[str(spec["name"])], params) for spec in specs]
         for binding in bindings:
@@ -154,10 +161,34 @@ def converge(tenant: Tenant, params: Params) -> Result:
                 written.add(fold(binding.spec["agent"]["name"]))
             binding.conclude(result)
     rotated = [binding.name for binding in bindings if binding.own and binding.outcome.rotated and not binding.error]
-    if own := login or (rotated and not tenant.check_mode and rotated[0]):
+    if own := (login and login.kept_as) or (rotated and not tenant.check_mode and rotated[0]):
         result["pending_actions"].insert(0, {"action": "own_login", "name": own})
     errors = [binding.error for binding in bindings if binding.error]
     return _failed(result, errors, of=len(bindings), defer=params["defer_failure"])
+
+
+def _names(specs: t.Sequence[Params]) -> tuple[list[str], dict[str, str]]:
+    """The names of bindings, and those that some of them had before."""
+    renamed = {str(spec["name"]): spec["renamed_from"] for spec in specs if spec["renamed_from"]}
+    return [str(spec["name"]) for spec in specs], renamed
+
+
+def _orphans(tenant: Tenant, names: t.Sequence[str]) -> list[str]:
+    """The bindings that the store has a secret of and nobody declares, with a warning; what cannot be listed is one."""
+    warnings = tenant.client.warnings
+    try:
+        found = orphans(tenant.store, names)
+    except HaloError as error:
+        warnings.append(f"the store was not searched for bindings that are no longer declared: {error}")
+        return []
+    if found:
+        listed = ", ".join(f"'{one_line(name)}'" for name in found)
+        warnings.append(
+            f"the store has secrets of bindings that are not declared: {listed}. If one was renamed, say so with "
+            "renamed_from; if it is not needed any more, take it out of service with the playbook "
+            "haloops.halo.decommission."
+        )
+    return found
 
 
 def _failed(result: Result, errors: list[HaloError], *, of: int, defer: bool = False) -> Result:
@@ -175,7 +206,9 @@ def _checked(bindings: t.Sequence[Params]) -> list[Params]:
 
     :raises HaloError: two of them contradict each other, or one cannot be right whatever Halo says
     """
-    specs = sorted(bindings, key=lambda one: bool(one["allow_self"]))
+    # what is empty counts as not set
+    named: list[Params] = [{**one, "renamed_from": compose(one["renamed_from"] or "") or None} for one in bindings]
+    specs = sorted(named, key=lambda one: bool(one["allow_self"]))
     seen: dict[str, Params] = {}
     agents: dict[str, Params] = {}
     for spec in specs:
@@ -198,7 +231,37 @@ def _checked(bindings: t.Sequence[Params]) -> list[Params]:
                 subject=f"binding '{spec['name']}'",
                 hint="Leave application out.",
             )
+    _check_renaming(specs, seen)
     return specs
+
+
+def _check_renaming(specs: t.Sequence[Params], declared: t.Mapping[str, Params]) -> None:
+    """See that each old name is of one binding alone.
+
+    :param declared: the bindings by their folded names
+    :raises HaloError: one is not
+    """
+    taken: dict[str, Params] = {}
+    for spec in specs:
+        old = fold(spec["renamed_from"])
+        if not old:
+            continue
+        other = declared.get(old) or taken.get(old)
+        taken[old] = spec
+        if other is spec:
+            raise HaloError(
+                f"renamed_from is '{spec['renamed_from']}', its own name: letter case and blanks do not count.",
+                subject=f"binding '{spec['name']}'",
+                hint="Leave renamed_from out.",
+            )
+        if other:
+            what = "is declared as a binding too" if old in declared else f"is what '{other['name']}' was called too"
+            raise HaloError(
+                f"it is renamed from '{spec['renamed_from']}', and that {what}.",
+                subject=f"binding '{spec['name']}'",
+                hint="Nothing was changed. Leave renamed_from out where the renaming is done; one thing can become "
+                "one other at a time.",
+            )
 
 
 def _contradict(one: t.Any, other: t.Any) -> bool:
@@ -238,10 +301,10 @@ def asked_for(rotate: t.Any) -> str:
 
 def _log_in(
     client: Client, specs: list[Params], ledgers: t.Mapping[str, Ledger | HaloError]
-) -> str | None:
+) -> Ledger | None:
     """Log in; where a binding is the run's own application, its stored secrets count when the given one does not.
 
-    :returns: the name of the binding whose stored secret was used, None for the given one
+    :returns: the binding whose stored secret was used, None for the given one
     """
     own = fold(client.login.connection.client_id)
     try:
@@ -260,7 +323,7 @@ def _log_in(
                     client.login.use(stored["client_secret"])
                     try:
                         client.login.token()
-                        return str(spec["name"])
+                        return ledger
                     except LoginError:
                         continue
         raise
@@ -275,7 +338,8 @@ class _Binding:
         self.name = str(spec["name"])
         self.error: HaloError | None = None
         self.outcome = Outcome()
-        self.halo = _InHalo(tenant, spec, ledger.entry if isinstance(ledger, Ledger) else {})
+        moves = isinstance(ledger, Ledger) and ledger.old is not None
+        self.halo = _InHalo(tenant, spec, ledger.entry if isinstance(ledger, Ledger) else {}, moves)
         self.work: Work | None = None
         self.warnings: list[str] = []
         self.age = Age(
@@ -348,6 +412,8 @@ class _Binding:
         label = stored.get("current") or stored.get("pending") or {}
         planned = halo.changes() if halo.looked else []
         drift = [sentence for change in planned for sentence in change] if halo.looked else []
+        if self.work and self.work.renamed_from:
+            drift.append(f"stored secret: under the name {self.work.renamed_from} instead of {self.name}")
         changed = outcome.changed or (halo.looked and halo.changed)
         handover = halo.handover(label.get("client_id")) if halo.looked and halo.hosted and outcome.rotated else None
         due = due_at(stored.get("current"), self.age)
@@ -381,6 +447,9 @@ class _Binding:
         if self.tenant.check_mode or (self.error and stored.get("pending")):
             # a secret that is about to be replaced would be delivered in vain
             return
+        if self.work and self.work.ledger.old:
+            # nothing is stored yet under the name by which it would be read
+            return
         made_at = (stored.get("outstanding") or {}).get("deliver")
         if made_at and self.spec["on_rotated"]:
             result["pending_actions"].append(
@@ -402,7 +471,11 @@ class _InHalo:
     agent: Planned
     login: Planned
 
-    def __init__(self, tenant: Tenant, spec: Params, stored: Entry) -> None:
+    def __init__(self, tenant: Tenant, spec: Params, stored: Entry, moves: bool) -> None:
+        """
+        :param moves: ``stored`` is what the store has under the old name
+        """
+        self._moves = moves
         self._client = tenant.client
         self._tenant = tenant
         self._spec = spec
@@ -421,6 +494,8 @@ class _InHalo:
         self.login = self._plan_login(Ref(NEW if self.agent.current is None else self.agent_id, name))
         self.looked = True
         self._can_log_in()
+        if self._moves:
+            _check_taken(self.login, self._spec["renamed_from"], self._stored)
         login, rotation = self.login.change.after or {}, self.login.rotation
         exists = self.login.current is not None
         self.changed = self.agent.change.changed or self.login.change.changed
@@ -468,6 +543,8 @@ class _InHalo:
             "name": self._spec["name"],
             "state": "present",
             "cached_id": self._cached("application_id"),
+            "cached_client_id": self._cached("client_id"),
+            "renamed_from": self._spec["renamed_from"],
             "application_id": None,
             "allow_system": self._spec["allow_system"],
         }
@@ -624,6 +701,24 @@ class _InHalo:
         return view
 
 
+def _check_taken(planned: Planned, old: str, stored: Entry) -> None:
+    """Refuse to take what the store has under the old name for the secret of something else that has the new one.
+
+    :raises HaloError: it is another one's
+    """
+    view = planned.change.before or {}
+    labels = [label for label in (stored["pending"], stored["current"]) if label]
+    known = {fold(label[key]) for label in labels for key in ("application_id", "client_id")}
+    if not view.get("client_id") or fold(view.get("name")) == fold(old):
+        return
+    if known.isdisjoint({fold(view["client_id"]), fold(view.get("id"))}):
+        raise HaloError(
+            f"the {planned.resource.noun} that is there has the client ID {view['client_id']}, and the secret that is "
+            f"stored as '{old}' is of another one.",
+            hint="Nothing was changed. Leave renamed_from out, or delete or rename that one in Halo.",
+        )
+
+
 def _done(planned: Planned, view: Result) -> Planned:
     return dataclasses.replace(planned, change=dataclasses.replace(planned.change, after=view))
 
@@ -656,10 +751,15 @@ def decommission(tenant: Tenant, params: Params) -> Result:
         "diff": {"before": {}, "after": {}},
     }
     specs = _checked(params["bindings"])
-    names = [str(spec["name"]) for spec in specs]
+    names, renamed = _names(specs)
     errors: list[HaloError] = []
     with alone(
-        tenant.store, names, timeout=tenant.timeout, clock=tenant.clock, check_mode=tenant.check_mode
+        tenant.store,
+        names,
+        timeout=tenant.timeout,
+        clock=tenant.clock,
+        check_mode=tenant.check_mode,
+        renamed=renamed,
     ) as ledgers:
         leaving = []
         for spec in specs:
@@ -706,6 +806,9 @@ def _leave(tenant: Tenant, spec: Params, ledger: Ledger | HaloError, adopted: bo
         "name": spec["name"],
         "state": "absent",
         "cached_id": label.get("application_id"),
+        "cached_client_id": label.get("client_id"),
+        # what has the old name and is not known is somebody else's by now
+        "renamed_from": spec["renamed_from"] if label else None,
         "application_id": None,
         "properties": None,
         "regenerate_secret": "never",
@@ -714,6 +817,8 @@ def _leave(tenant: Tenant, spec: Params, ledger: Ledger | HaloError, adopted: bo
         "allow_system": spec["allow_system"],
     }
     planned = plan_resource(APPLICATION, tenant.client, params)
+    if ledger.old:
+        _check_taken(planned, spec["renamed_from"], ledger.entry)
     if planned.current is None:
         return _Leaving(str(spec["name"]), ledger, label, None)
     if not label:
@@ -743,6 +848,9 @@ def _take_out(tenant: Tenant, one: _Leaving, how: str, row: Result) -> None:
         return
     tenant.trail.check()
     notes = Notes(tenant.trail, one.name, row["warnings"], lambda: secrets_of(one.ledger.entry))
+    if one.ledger.old:
+        with notes.step("move", "renamed", lambda: (row["client_id"], row["agent_name"])):
+            one.ledger.take_over()
     if one.application:
         with notes.step("delete", "absent", lambda: (row["client_id"], row["agent_name"])):
             apply(tenant.client, one.application)

@@ -8,14 +8,15 @@ A store keeps one entry for each binding::
 
     {pending, current, previous: label or None,
      outstanding: {deliver: made_at or None, retire: [{agent_id, made_at}]},
-     origin: created | adopted | None, attempt: int, instance: str, binding: str}
+     origin: created | adopted | None, attempt: int, instance: str, binding: str, renamed_to: str or None}
 
 A label is ``{client_id, client_secret, application_id, agent_id, agent_name, scope, made_at, reason, replaces,
 in_flight}``; ``made_at`` is UTC in ISO 8601 and names the secret, ``replaces`` lists the ids of the agents that were
 logged in as before it, ``in_flight`` says that a request with it may still be on its way.
 ``outstanding`` is what has to follow a rotation, each thing with the ``made_at`` of the secret that caused it, so that
 acknowledging an old one leaves a newer one alone. ``origin`` says whether the first secret was that of an application
-made here or of one that was there before. ``attempt`` counts the secrets that were made.
+made here or of one that was there before. ``attempt`` counts the secrets that were made. ``renamed_to`` is all that an
+entry still says whose binding has another name by now.
 
 The four steps and three labels are those that AWS Secrets Manager made standard: create (store as pending), set (in
 Halo), test (log in), finish (pending becomes current, current becomes previous).
@@ -75,7 +76,7 @@ def entry(found: t.Any) -> Entry:
     whole["origin"] = found.get("origin") or None
     attempt = found.get("attempt")
     whole["attempt"] = attempt if isinstance(attempt, int) else 0
-    for name in ("instance", "binding"):
+    for name in ("instance", "binding", "renamed_to"):
         whole[name] = found.get(name) or None
     return whole
 
@@ -119,11 +120,21 @@ def to_restore(now: Entry, application_id: t.Any, client_id: t.Any) -> Label:
     return t.cast(Label, label)
 
 
+def is_in_service(now: Entry) -> bool:
+    """Whether the store knows a secret that is in force, or may be."""
+    return bool(now["pending"] or now["current"])
+
+
+def is_copy(one: Entry, other: Entry) -> bool:
+    """Whether two entries say the same of two names."""
+    return all(one[key] == other[key] for key in one if key not in ("instance", "binding", "renamed_to"))
+
+
 def create(now: Entry, label: Label) -> Entry:
     """Create: ``label`` becomes pending. The secret in force stays where it is."""
     origin = now["origin"] or ("created" if label.get("reason") == "created" else "adopted")
     pending = {key: label.get(key) for key in LABEL_KEYS}
-    return {**now, "pending": pending, "origin": origin, "attempt": now["attempt"] + 1}
+    return {**now, "pending": pending, "origin": origin, "attempt": now["attempt"] + 1, "renamed_to": None}
 
 
 def amend(now: Entry, answered: Label) -> Entry:
@@ -156,7 +167,7 @@ def finish(now: Entry, *, deliver: bool = False, retire: bool = False) -> Entry:
 def adopt(now: Entry, label: Label) -> Entry:
     """A secret that was there before, and is proven to log in, is current from now on."""
     current = {**{key: label.get(key) for key in LABEL_KEYS}, "in_flight": False}
-    return {**now, "pending": None, "current": current, "origin": now["origin"] or "adopted"}
+    return {**now, "pending": None, "current": current, "origin": now["origin"] or "adopted", "renamed_to": None}
 
 
 def acknowledge(now: Entry, *, delivered: str | None = None, retired: t.Mapping[str, t.Any] | None = None) -> Entry:
@@ -176,6 +187,12 @@ def dismantle(now: Entry) -> Entry:
     last = now["current"] or now["pending"] or now["previous"]
     outstanding: dict[str, t.Any] = {"deliver": None, "retire": []}
     return {**now, "pending": None, "current": None, "previous": last, "outstanding": outstanding}
+
+
+def rename(now: Entry, name: str) -> tuple[Entry, Entry]:
+    """The binding has another name: what its entry is under that, and what stays under the old one."""
+    left = {**entry(None), **{key: now[key] for key in ("instance", "binding")}, "renamed_to": name}
+    return {**now, "binding": name, "renamed_to": None}, left
 
 
 @dataclasses.dataclass(frozen=True)

@@ -31,7 +31,10 @@ from .lifecycle import (
     decide,
     expired,
     finish,
+    is_copy,
+    is_in_service,
     late_seconds,
+    rename,
     secrets_of,
     to_restore,
 )
@@ -64,6 +67,12 @@ class Store(t.Protocol):
 
     def names(self) -> list[str]:
         """The bindings that there is an entry of."""
+
+    def others(self, names: t.Iterable[str]) -> dict[str, Entry]:
+        """The entries of all bindings but these, by name; what is not asked for is not read.
+
+        :raises HaloError: they cannot be listed, or one is not what this store writes
+        """
 
     def hold(self) -> t.ContextManager[None]:
         """Work on the tenant alone.
@@ -196,16 +205,50 @@ class Outcome:
 
 @dataclasses.dataclass
 class Ledger:
-    """One binding's entry, and the version that the next write must name."""
+    """One binding's entry, and the version that the next write must name.
+
+    :param old: what the store has under an old name of the binding; ``entry`` is that one's then, and still to be
+        written: see :meth:`take_over`
+    """
 
     store: Store
     name: str
     entry: Entry
     version: Version
+    old: Ledger | None = None
 
     @classmethod
-    def read(cls, store: Store, name: str) -> Ledger:
-        return cls(store, name, *store.read(name))
+    def read(cls, store: Store, name: str, renamed_from: str | None = None) -> Ledger:
+        """
+        :raises HaloError: it cannot be read, or both names have secrets of their own
+        """
+        ledger = cls(store, name, *store.read(name))
+        old = cls(store, renamed_from, *store.read(renamed_from)) if renamed_from else None
+        if old and is_in_service(old.entry):
+            if is_in_service(ledger.entry) and not is_copy(ledger.entry, old.entry):
+                raise HaloError(
+                    f"the store has secrets of '{name}' and of '{renamed_from}', and the one cannot become the other.",
+                    hint="Nothing was changed. Leave renamed_from out to keep both, each as a binding of its own; or "
+                    "take the one that is not needed out of service, with the playbook haloops.halo.decommission.",
+                )
+            old.name = old.entry["binding"] or old.name
+            ledger.old, ledger.entry = old, rename(old.entry, name)[0]
+        return ledger
+
+    @property
+    def kept_as(self) -> str:
+        """The name that the entry has in the store now."""
+        return self.old.name if self.old else self.name
+
+    def take_over(self) -> None:
+        """Make the entry of the old name that of the new one, and then empty the old one.
+
+        A run that is killed in between leaves two that say the same, for the next one to go on from.
+        """
+        if self.old:
+            self.version = self.store.write(self.name, self.entry, self.version)
+            self.old.write(rename(self.old.entry, self.name)[1])
+            self.old = None
 
     def write(self, new: Entry) -> None:
         if new != self.entry:
@@ -215,7 +258,13 @@ class Ledger:
 
 @contextlib.contextmanager
 def alone(
-    store: Store, names: t.Iterable[str], *, timeout: float, clock: Clock, check_mode: bool = False
+    store: Store,
+    names: t.Iterable[str],
+    *,
+    timeout: float,
+    clock: Clock,
+    check_mode: bool = False,
+    renamed: t.Mapping[str, str] | None = None,
 ) -> t.Iterator[dict[str, Ledger | HaloError]]:
     """Work on a tenant alone, with the entries of its bindings; an entry that cannot be read is its error.
 
@@ -223,6 +272,7 @@ def alone(
     at, or what it makes would be made again.
 
     :param timeout: seconds after which a request of an earlier run is over
+    :param renamed: the names that some of the bindings had before
     :raises TenantBusy: someone else is at work
     """
     with contextlib.nullcontext() if check_mode else store.hold():
@@ -230,7 +280,7 @@ def alone(
         late = 0.0
         for name in names:
             try:
-                ledgers[name] = ledger = Ledger.read(store, name)
+                ledgers[name] = ledger = Ledger.read(store, name, (renamed or {}).get(name))
             except HaloError as error:
                 ledgers[name] = error
             else:
@@ -253,6 +303,7 @@ class Work:
         self._adopted: Label | None = None
         self.trail = trail or NullTrail()
         self._notes = Notes(self.trail, wish.name, self.outcome.warnings, self._secrets)
+        self.renamed_from = ledger.old.name if ledger.old else None
 
     def consider(self) -> None:
         """Look at Halo, and refuse what can be refused before anything is written.
@@ -280,16 +331,20 @@ class Work:
 
         :raises HaloError: what was done until then is in the store
         """
+        outcome = self.outcome
         if not check_mode and self._is_change_ahead():
             self.trail.check()
+        if not check_mode and self.renamed_from:
+            with self._step("move", "renamed"):
+                self.ledger.take_over()
+        outcome.changed = bool(self.renamed_from)
         if not check_mode and not self.seen.new_agent:
             # first, for what is disabled or lacks its scopes could not be tried
             self.halo.prepare()
         decision = self._judge(check_mode)
-        outcome = self.outcome
         outcome.reason = decision.reason
         outcome.rotated = decision.promote or decision.rotate
-        outcome.changed = outcome.rotated or bool(self._adopted) or self._is_outstanding()
+        outcome.changed |= outcome.rotated or bool(self._adopted) or self._is_outstanding()
         if check_mode:
             return outcome
         if self._adopted:
@@ -333,7 +388,7 @@ class Work:
         """Whether anything will be changed, as far as that is known before a login."""
         stored = self._stored
         known = self.seen.changes or stored["pending"] or stored["outstanding"]["retire"] or self._adopted
-        return bool(known or self._decide().rotate)
+        return bool(known or self.renamed_from or self._decide().rotate)
 
     def _judge(self, check_mode: bool) -> Decision:
         """The decision, after the logins that it takes."""
@@ -527,6 +582,17 @@ class Work:
                 self.outcome.errors.append(error)
                 continue
             self.ledger.write(acknowledge(self._stored, retired=item))
+
+
+def orphans(store: Store, names: t.Iterable[str]) -> list[str]:
+    """The bindings that have a secret in the store, in force or pending, and none of these names.
+
+    :raises HaloError: they cannot be listed, or one is not what this store writes
+    """
+    declared = [*names]
+    known = {fold(name) for name in declared}
+    found = store.others(declared)
+    return sorted(name for name, now in found.items() if is_in_service(now) and fold(name) not in known)
 
 
 def deliver(store: Store, name: str, made_at: str, *, check_mode: bool = False) -> bool:

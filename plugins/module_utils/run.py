@@ -393,6 +393,8 @@ def _find(resource: Resource, client: Client, params: Params) -> tuple[Raw | Non
     name = params["name"]
     row = _named(resource, client.cached(resource.path, resource.query), name)
     made = client.made.get((resource.path, fold(name)))
+    if params.get("renamed_from") and made is None:
+        return _find_renamed(resource, client, params, row)
     cached = made if made is not None else params.get("cached_id")
     if cached is None or (row and fold(row["id"]) == fold(cached)):
         return row, True
@@ -402,6 +404,43 @@ def _find(resource: Resource, client: Client, params: Params) -> tuple[Raw | Non
     if found and _is_named(resource, found, name):
         return _only(resource, [*([row] if row else []), found]), False
     return row, True
+
+
+def _find_renamed(resource: Resource, client: Client, params: Params, row: Raw | None) -> tuple[Raw | None, bool]:
+    """The same for one that had the name ``renamed_from`` before: what is known by its id or its client ID comes first.
+
+    :param row: the one that has the new name
+    :raises HaloError: it is not plain which one is meant
+    """
+    name, old = params["name"], params["renamed_from"]
+    rows = client.cached(resource.path, resource.query)
+    known, is_row = _known(resource, rows, params), True
+    if known is None and params.get("cached_id") is not None:
+        known, is_row = _details(resource, client, params["cached_id"]), False
+    with naming(f"{resource.noun} '{old}'"):
+        older = known or _named(resource, rows, old)
+    if known and not (_is_named(resource, known, name) or _is_named(resource, known, old)):
+        raise HaloError(
+            f"the one that the store knows has the id {known['id']} and is called '{known.get(resource.name_api)}' in "
+            f"Halo by now, neither that nor '{old}'.",
+            hint=f"Nothing was changed. Call it '{old}' in Halo again, or leave renamed_from out.",
+        )
+    if row and older and fold(row["id"]) != fold(older["id"]):
+        raise HaloError(
+            f"there are both '{name}' with the id {row['id']} and '{old}' with the id {older['id']}, and the one "
+            "cannot become the other.",
+            hint="Nothing was changed. Delete or rename one of them in Halo, or leave renamed_from out.",
+        )
+    return (known, is_row) if known else (row or older, True)
+
+
+def _known(resource: Resource, rows: list[Raw], params: Params) -> Raw | None:
+    """The row of the object whose id, or else whose client ID, is remembered."""
+    keys = [("id", params.get("cached_id"))]
+    if resource.secret:
+        keys.append((resource.secret.client_id_api, params.get("cached_client_id")))
+    matches = (row for api, value in keys if value is not None for row in rows if fold(row.get(api)) == fold(value))
+    return next(matches, None)
 
 
 def _settled(resource: Resource, params: Params, row: Raw) -> Change | None:

@@ -142,6 +142,13 @@ options:
       adopt_secret:
         description: The client secret in force, for O(bindings[].adopt=proven).
         type: str
+      renamed_from:
+        description:
+          - The name that the binding had before. The stored entry of that name becomes this one's, and the application
+            that it is of, or else the one that has that name in Halo, is renamed. No new secret is made.
+          - Once that is done it changes nothing any more. It is refused where the store, or Halo, has both.
+          - Of the Halo Integrator, only the stored entry gets another name.
+        type: str
       allow_self:
         description: Allow to change the login of what this very run logs in with. Such a binding comes last.
         type: bool
@@ -394,6 +401,15 @@ pending_actions:
   returned: when Halo could be asked
   type: list
   elements: dict
+  sample: []
+orphans:
+  description:
+    - Names of the bindings of this tenant that have a secret in the store, current or pending, and are not in
+      O(bindings). RV(ignore:warnings) says so too. What was taken out of service is none.
+    - Where the store cannot be listed, or holds something that cannot be read, it is empty, with a warning.
+  returned: with O(state=present), when Halo could be asked
+  type: list
+  elements: str
   sample: []
 instance:
   description: Address of the instance.

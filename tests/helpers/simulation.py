@@ -22,7 +22,7 @@ import datetime
 import marshal
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from ansible_collections.haloops.halo.plugins.module_utils import lifecycle, rotation
@@ -37,6 +37,8 @@ from ansible_collections.haloops.halo.plugins.module_utils.schedule import Age
 from ansible_collections.haloops.halo.plugins.module_utils.trail import Step
 
 NAME = "Ticket integration"
+# what the binding was called before
+OLD = "Tickets"
 TIMEOUT = 30.0
 SECOND = 1_000_000
 # what is sent is carried out within the time-out, if at all
@@ -63,6 +65,18 @@ class Application(NamedTuple):
     secret: str
     agent_id: str | None
     login_type: str = "agent"
+    name: str = NAME
+
+
+class Kept(NamedTuple):
+    """What the store has under one name: the entry, and of it the secrets that are pending, current, previous."""
+
+    content: bytes | None = None
+    secrets: tuple[str | None, ...] = (None, None, None)
+    version: int = 0
+
+    def entry(self) -> dict[str, Any]:
+        return lifecycle.entry(marshal.loads(self.content) if self.content else None)
 
 
 class Post(NamedTuple):
@@ -72,6 +86,7 @@ class Post(NamedTuple):
     application: str | None = None
     client_id: str | None = None
     secret: str | None = None
+    name: str = NAME
 
 
 class Late(NamedTuple):
@@ -127,10 +142,7 @@ class World:
         self.agents: dict[str, str] = {}
         self.disabled: frozenset[str] = frozenset()
         self.applications: tuple[Application, ...] = ()
-        self.stored: bytes | None = None
-        # of what is stored: the secrets that are pending, current, previous
-        self.secrets: tuple[str | None, ...] = (None, None, None)
-        self.version = 0
+        self.kept: dict[str, Kept] = {NAME: Kept()}
         self.held = False
         self.exclusive = True
         self.late: tuple[Late, ...] = ()
@@ -148,6 +160,7 @@ class World:
         new = object.__new__(World)
         new.__dict__.update(self.__dict__)
         new.agents = dict(self.agents)
+        new.kept = dict(self.kept)
         return new
 
     # Halo
@@ -174,7 +187,7 @@ class World:
             if self.applications:
                 raise Violation("a second application")
             client_id = self.number("client-") if self.flags.own_id else str(post.client_id)
-            application = Application(self.number("application-"), client_id, "", post.agent)
+            application = Application(self.number("application-"), client_id, "", post.agent, name=post.name)
         elif application.agent_id != post.agent:
             self.moves += 1
             if application.agent_id:
@@ -186,7 +199,8 @@ class World:
             if self.unheard:
                 self.lost += 1
             self.unheard = secret if self.flags.own_secret else None
-        self.applications = (application._replace(secret=secret, agent_id=post.agent, login_type="agent"),)
+        now = {"secret": secret, "agent_id": post.agent, "login_type": "agent", "name": post.name}
+        self.applications = (application._replace(**now),)
         self.check()
         return application.identity, application.client_id, secret
 
@@ -206,24 +220,23 @@ class World:
 
     # The store
 
-    def entry(self) -> dict[str, Any]:
-        return lifecycle.entry(marshal.loads(self.stored) if self.stored else None)
-
-    def save(self, entry: dict[str, Any], deliver: bool = False) -> None:
-        pending, current, previous = self.secrets
-        new, reason = (entry["pending"] or {}).get("client_secret"), (entry["pending"] or {}).get("reason")
-        if new and new != pending and reason == "rollback" and new != previous and not self.flags.own_secret:
-            raise Violation("a rollback makes a new secret")
-        if new and new == previous and reason == "requested":
-            raise Violation("an old secret is to be set, and a new one was asked for")
-        self.stored = marshal.dumps(entry)
-        self.secrets = tuple(entry[name] and entry[name]["client_secret"] for name in lifecycle.LABELS)
-        self.version += 1
+    def save(self, entry: dict[str, Any], deliver: bool = False, name: str = NAME) -> None:
+        (pending, current, previous), version = self.kept.get(name, Kept())[1:]
+        secrets = tuple(entry[label] and entry[label]["client_secret"] for label in lifecycle.LABELS)
+        # what only gets another name is neither made nor finished
+        known = {secret for other, kept in self.kept.items() if other != name for secret in kept.secrets}
+        begun, reason = secrets[0], (entry["pending"] or {}).get("reason")
+        if begun and begun != pending and begun not in known:
+            if reason == "rollback" and begun != previous and not self.flags.own_secret:
+                raise Violation("a rollback makes a new secret")
+            if begun == previous and reason == "requested":
+                raise Violation("an old secret is to be set, and a new one was asked for")
+        self.kept[name] = Kept(marshal.dumps(entry), secrets, version + 1)
         self.writes += 1
-        if not pending and self.secrets[0]:
+        if not pending and secrets[0] and secrets[0] not in known:
             self.creates += 1
-        new = self.secrets[1]
-        if new and new != current:
+        new = secrets[1]
+        if new and new != current and new not in known:
             if self.proven is None or self.proven[0] != new:
                 raise Violation("a secret was finished before it was proven")
             if pending:
@@ -237,7 +250,7 @@ class World:
         The one exception is a secret that Halo made itself, until the engine has heard of it.
         """
         for one in self.applications:
-            if one.secret in self.secrets:
+            if any(one.secret in kept.secrets for kept in self.kept.values()):
                 if self.unheard == one.secret:
                     self.unheard = None
             elif one.secret != self.unheard and one.secret != FOREIGN:
@@ -250,11 +263,12 @@ class World:
         def number(name: Any) -> Any:
             return names.setdefault(name, len(names)) if name else name
 
-        entry = marshal.loads(self.stored) if self.stored else lifecycle.entry(None)
-        labels = [entry[name] for name in lifecycle.LABELS]
-        retire = entry["outstanding"]["retire"]
-        times = [label["made_at"] for label in labels if label]
-        times += [item["made_at"] for item in retire] + [entry["outstanding"]["deliver"] or ""]
+        entries = {name: self.kept[name].entry() for name in sorted(self.kept)}
+        times = [""]
+        for entry in entries.values():
+            times += [entry[name]["made_at"] for name in lifecycle.LABELS if entry[name]]
+            times += [item["made_at"] for item in entry["outstanding"]["retire"]]
+            times.append(entry["outstanding"]["deliver"] or "")
         rank = {made_at: place for place, made_at in enumerate(sorted(set(times)))}
         stored = tuple(
             label
@@ -270,16 +284,27 @@ class World:
                 self._age(label["made_at"]) > 86400,
                 rank[label["made_at"]],
             )
-            for label in labels
+            for entry in entries.values()
+            for label in map(entry.get, lifecycle.LABELS)
         )
+        outstanding = [entry["outstanding"] for entry in entries.values()]
         return (
             stored,
-            tuple((number(item["agent_id"]), rank[item["made_at"]]) for item in retire),
-            rank[entry["outstanding"]["deliver"] or ""],
-            entry["origin"],
+            tuple(
+                tuple((number(item["agent_id"]), rank[item["made_at"]]) for item in o["retire"]) for o in outstanding
+            ),
+            tuple(rank[one["deliver"] or ""] for one in outstanding),
+            tuple((name, entry["origin"], entry["renamed_to"]) for name, entry in entries.items()),
             tuple((number(identity), name, identity in self.disabled) for identity, name in self.agents.items()),
             tuple(
-                (number(one.identity), number(one.client_id), number(one.secret), number(one.agent_id), one.login_type)
+                (
+                    number(one.identity),
+                    number(one.client_id),
+                    number(one.secret),
+                    number(one.agent_id),
+                    one.login_type,
+                    one.name,
+                )
                 for one in self.applications
             ),
             tuple(
@@ -288,6 +313,7 @@ class World:
                     number(one.post.application),
                     number(one.post.client_id),
                     number(one.post.secret),
+                    one.post.name,
                     one.calls,
                     round((one.deadline - self.time) / SECOND),
                 )
@@ -343,6 +369,7 @@ class Run:
     """One run: its side of the four ports, with every call counted.
 
     :param agent: the name of the agent that the binding shall log in as
+    :param renamed_from: what the binding was called before
     :param turn: called before each call, so that another run can go on meanwhile
     """
 
@@ -353,9 +380,12 @@ class Run:
         agent: str,
         faults: tuple[Fault, ...] = (),
         turn: Callable[[], None] | None = None,
+        renamed_from: str | None = None,
     ) -> None:
         self.world = world
         self.wish = wish
+        self.name = wish.name
+        self.renamed_from = renamed_from
         self.agent = agent
         self.faults = {fault.call: fault for fault in faults}
         self.turn = turn
@@ -385,10 +415,12 @@ class Run:
 
     def _go(self) -> None:
         failed: HaloError | None = None
-        with rotation.alone(self, [NAME], timeout=TIMEOUT, clock=self) as ledgers:
-            ledger = ledgers[NAME]
+        renamed = {self.name: self.renamed_from} if self.renamed_from else {}
+        with rotation.alone(self, [self.name], timeout=TIMEOUT, clock=self, renamed=renamed) as ledgers:
+            ledger = ledgers[self.name]
             if isinstance(ledger, HaloError):
                 raise ledger
+            self.known = [label for label in map(ledger.entry.get, ("pending", "current")) if label]
             work = rotation.Work(ledger, self, self.wish, self, self if self.world.flags.trail else None)
             try:
                 work.consider()
@@ -398,7 +430,8 @@ class Run:
             if work.outcome.errors:
                 failed = failed or work.outcome.errors[0]
             self.rotated = work.outcome.rotated
-            made_at = ledger.entry["outstanding"]["deliver"]
+            # what is not moved yet cannot be read by its name
+            made_at = None if ledger.old else ledger.entry["outstanding"]["deliver"]
         if made_at and self.wish.deliver and (not failed or self.rotated):
             self._push(made_at)
         if failed:
@@ -407,10 +440,10 @@ class Run:
     def _push(self, made_at: str) -> None:
         kind = self._call("push", WRITE)
         if kind != "error":
-            self.world.delivered = self.world.secrets[1]
+            self.world.delivered = self.world.kept[self.name].secrets[1]
         if kind:
             raise HaloError("the task of the user failed.")
-        rotation.deliver(self, NAME, made_at)
+        rotation.deliver(self, self.name, made_at)
 
     def _call(self, name: str, kinds: tuple[str, ...], *, duration: int = 0) -> str:
         """Begin a call of a port; gives what is to become of it, nothing if all is well."""
@@ -462,20 +495,24 @@ class Run:
     def read(self, name: str) -> tuple[dict[str, Any], Any]:
         if self._call("read", READ):
             raise HaloError("the store cannot be read.")
-        return self.world.entry(), self.world.version
+        kept = self.world.kept.get(name, Kept())
+        return kept.entry(), kept.version
 
     def write(self, name: str, entry: dict[str, Any], version: Any) -> Any:
         kind = self._call("write", WRITE)
-        if version != self.world.version:
+        if version != self.world.kept.get(name, Kept()).version:
             raise StaleEntry("someone else wrote.")
         if kind != "error":
-            self.world.save(entry, self.wish.deliver)
+            self.world.save(entry, self.wish.deliver, name)
         if kind:
             raise HaloError("the store did not answer.")
-        return self.world.version
+        return self.world.kept[name].version
 
     def names(self) -> list[str]:
-        return [NAME]
+        return [*self.world.kept]
+
+    def others(self, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+        return {name: kept.entry() for name, kept in self.world.kept.items() if name not in names}
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:
@@ -499,7 +536,7 @@ class Run:
         world = self.world
         if len(world.applications) > 1:
             raise Violation("two applications of one name")
-        self.planned = world.applications[0] if world.applications else None
+        self.planned = self._find()
         self.agent_id = world.agent(self.agent)
         was = self.planned and self.planned.agent_id
         reason = "none"
@@ -509,6 +546,7 @@ class Run:
             reason = "login_type_changed"
         elif self.agent_id is None or was != self.agent_id:
             reason = "agent_changed"
+        self.renames = reason == "none" and self.planned is not None and self.planned.name != self.name
         return rotation.Seen(
             reason=reason,
             exists=self.planned is not None,
@@ -523,6 +561,15 @@ class Run:
             changes=self.agent_id in world.disabled,
         )
 
+    def _find(self) -> Application | None:
+        """The one of the name; what had another name is known by its ids first."""
+        for one in self.world.applications:
+            ids = {identity for label in self.known for identity in (label["application_id"], label["client_id"])}
+            is_known = not ids.isdisjoint((one.identity, one.client_id)) or one.name == self.renamed_from
+            if one.name == self.name or (self.renamed_from and is_known):
+                return one
+        return None
+
     def allow(self, reason: str) -> None:
         if self._request("allow", READ):
             raise HaloError("the guard could not be asked.")
@@ -533,9 +580,12 @@ class Run:
             kind = self._request("prepare", CREATE)
             self.agent_id = str(self._send(kind, Post(self.agent)))
             return self.agent_id
-        kind = self._request("prepare", WRITE if self.agent_id in world.disabled else READ)
+        kind = self._request("prepare", WRITE if self.renames or self.agent_id in world.disabled else READ)
         if kind != "error" and self.agent_id in world.disabled:
             world.disabled -= {self.agent_id}
+            world.writes += 1
+        if kind != "error" and self.renames:
+            world.applications = tuple(one._replace(name=self.name) for one in world.applications)
             world.writes += 1
         if kind:
             raise AmbiguousWrite("no answer.")
@@ -547,7 +597,7 @@ class Run:
         if label["agent_id"] != agent_id:
             raise Violation(f"the label is of {label['agent_id']}, the request of {agent_id}")
         planned = self.planned and self.planned.identity
-        done = self._send(kind, Post(agent_id, planned, label["client_id"], label["client_secret"]))
+        done = self._send(kind, Post(agent_id, planned, label["client_id"], label["client_secret"], self.name))
         identity, client_id, secret = done
         answered({"client_id": client_id, "client_secret": secret, "application_id": identity})
         if self.world.unheard:
@@ -559,7 +609,8 @@ class Run:
     def test(self, label: dict[str, Any], *, whom: bool) -> rotation.Proof:
         world = self.world
         # where Halo makes the secrets, a second POST makes another: one that is denied would be one that is lost
-        denied = world.secrets[0] == label["client_secret"] and not world.flags.own_secret
+        pending = world.kept[self.name].secrets[0]
+        denied = pending == label["client_secret"] and not world.flags.own_secret
         kind = self._request("test", (*READ, "deny") if denied else READ)
         if kind == "deny":
             world.denied += any(one.secret == label["client_secret"] for one in world.applications)
@@ -636,6 +687,7 @@ class Case:
 
     :param before: makes the world as it is in the beginning
     :param agents: whom the binding shall log in as, in the first run, the second and so on; the last one stays
+    :param names: what the binding is called, in the same way; ``old`` is its ``renamed_from``
     :param wish: options in every run; ``first``: in the first run alone, ``faulty``: in all but the one that follows
     :param least: how many secrets have come into force in the end, at least; one that was denied serves twice
     :param most: how many causes there were for one
@@ -648,14 +700,16 @@ class Case:
     faulty: dict[str, Any] = dataclasses.field(default_factory=dict)
     least: int = 1
     most: Callable[[World], int] = lambda world: 1
+    names: tuple[str, ...] = (NAME,)
+    old: tuple[str | None, ...] = (None,)
 
     def run(self, world: World, number: int, faults: tuple[Fault, ...] | None = (), **how: Any) -> Run:
         """The run of this number; ``faults`` is None for the one that follows."""
         flags = world.flags
         wish = {"previous_agent": flags.retire, "deliver": flags.deliver, "verify": flags.verify, **self.wish}
         wish |= (self.first if number == 0 and faults is not None else {}) | (self.faulty if faults is not None else {})
-        agent = self.agents[min(number, len(self.agents) - 1)]
-        return Run(world, rotation.Wish(NAME, **wish), agent, faults or (), **how)
+        agent, name, old = (each[min(number, len(each) - 1)] for each in (self.agents, self.names, self.old))
+        return Run(world, rotation.Wish(str(name), **wish), str(agent), faults or (), renamed_from=old, **how)
 
 
 def _label(world: World, secret: str, agent: str, *, days: float = 1, **more: Any) -> dict[str, Any]:
@@ -728,6 +782,22 @@ def _invalid(world: World) -> None:
 def _other_login_type(world: World) -> None:
     _converged(world)
     _application(world, login_type="user", agent_id=None)
+
+
+def _renamed(world: World) -> None:
+    """All is as it shall be, by the name that the binding had before."""
+    _converged(world)
+    _rename(world)
+
+
+def _rename(world: World) -> None:
+    world.kept = {OLD: world.kept[NAME]}
+    _application(world, name=OLD)
+
+
+def _renamed_left_in_force(world: World) -> None:
+    _left_in_force(world)
+    _rename(world)
 
 
 def _left_unsent(world: World) -> None:
@@ -808,6 +878,13 @@ CASES = {
     "rollback_requested": Case(
         _rotated, first={"rollback": True}, faulty={"requested": True}, least=0, most=lambda world: world.finishes
     ),
+    # a new name makes no new secret
+    "renamed": Case(_renamed, old=(OLD,), least=0, most=lambda world: 0),
+    "renamed_switch": Case(_renamed, ("ben",), old=(OLD,)),
+    "renamed_left_in_force": Case(_renamed_left_in_force, ("ben",), old=(OLD,), least=0, most=lambda world: 0),
+    "renamed_created_new": Case(_nothing, names=(OLD, NAME), old=(None, OLD)),
+    "renamed_chain": Case(_renamed, ("ben", "cas"), names=(OLD, NAME), old=(None, OLD), most=_moves),
+    "renamed_back": Case(_renamed, names=(NAME, OLD), old=(OLD, NAME), least=0, most=lambda world: 0),
 }
 
 
@@ -867,11 +944,14 @@ def read(run: Run, finishes: int | None = None) -> None:
 
 
 def judge(case: Case, world: World, run: Run) -> None:
-    entry, flags = world.entry(), world.flags
+    entry, flags = world.kept[run.name].entry(), world.flags
     current = entry["current"]
     _must(not world.late, "a request is still on its way")
     _must(len(world.applications) == 1, "there is no application")
     one = world.applications[0]
+    _must(one.name == run.name, "the application has another name")
+    others = [kept.secrets for name, kept in world.kept.items() if name != run.name]
+    _must(not any(any(secrets) for secrets in others), "the store still has secrets under another name")
     _must(world.agents[str(one.agent_id)] == run.agent, "it logs in as another agent")
     _must(one.agent_id not in world.disabled, "it logs in as a disabled agent")
     _must(entry["pending"] is None, "a secret is still pending")

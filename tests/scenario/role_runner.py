@@ -220,6 +220,12 @@ class Tenant:
         headers = {"Authorization": f"Bearer {self.token()}", "Content-Type": "application/json"}
         _send(f"{self.url}/api/{path}", json.dumps(rows).encode(), **headers)
 
+    def delete(self, path: str) -> None:
+        request = urllib.request.Request(
+            f"{self.url}/api/{path}", method="DELETE", headers={"Authorization": f"Bearer {self.token()}"}
+        )
+        urllib.request.urlopen(request, timeout=30).close()
+
     # The store
 
     def move(self, store: str, options: Mapping[str, Any], environment: Mapping[str, str]) -> None:

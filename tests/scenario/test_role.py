@@ -23,6 +23,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from ansible.errors import AnsibleError
 from ansible_collections.haloops.halo.plugins.module_utils import client, rotation, run
 from ansible_collections.haloops.halo.plugins.module_utils.errors import HaloError
 from ansible_collections.haloops.halo.plugins.plugin_utils import trail as trail_file
@@ -1312,7 +1313,8 @@ def plain_file_that_is_cut_off(tenant: Tenant) -> Steps:
     yield from provisioned(tenant)
     (path,) = (path for path, content in tenant._files() if content["binding"] == NAME)
     whole = path.read_bytes()
-    for length in (len(whole) - 1 - len("end: true"), len(whole) // 2, 0):
+    # at the end of a line, so that it is YAML still
+    for length in (len(whole) - 1 - len("end: true"), whole.index(b"\n", len(whole) // 2), 0):
         path.write_bytes(whole[:length])
         outcome = yield REAL
         assert outcome.failed
@@ -1523,6 +1525,277 @@ def not_decommissioned_its_own_application(tenant: Tenant) -> Steps:
     yield from refused(tenant, "it may be what this run itself logs in with", adopted_too)
 
 
+# Another name
+
+OLD = "Tickets"
+
+
+def named_before(tenant: Tenant, **more: Any) -> Steps:
+    """A binding is provisioned by its old name, and from then on called ``NAME``."""
+    tenant.bind(name=OLD, **more)
+    yield from provisioned(tenant)
+    tenant.bindings[0].update(name=NAME, renamed_from="TICKETS ")
+
+
+def renamed(tenant: Tenant, go: Go = REAL, posts_of: int = 1) -> Generator[Go, Outcome, Outcome]:
+    """Check mode and the run say the same, and nothing but the name is new. Returns the run's outcome."""
+    secret = tenant.secret(OLD)
+    foretold = yield go.checking
+    done = yield go
+    for outcome in (foretold, done):
+        assert not outcome.failed, outcome.message
+        assert (outcome.changed, outcome[NAME]["changed"]) == (True, True)
+        assert (outcome[NAME]["rotated"], outcome[NAME]["reason"]) == (False, "none")
+        assert outcome[NAME]["verified"] is True
+        assert (outcome.result["orphans"], outcome.warnings) == ([], [])
+    assert foretold[NAME]["drift"] == done[NAME]["drift"]
+    assert done.writes == ["POST /api/Application"] * posts_of
+    assert (tenant.secret(), tenant.proven()) == (secret, True)
+    left = tenant.entry(OLD)
+    assert [left[label] for label in ("pending", "current", "previous", "renamed_to")] == [None, None, None, NAME]
+    return done
+
+
+@case
+def renamed_and_nothing_else(tenant: Tenant) -> Steps:
+    yield from named_before(tenant)
+    identity = tenant.application(OLD)["id"]
+    done = yield from renamed(tenant)
+    assert done[NAME]["drift"] == [
+        f"name: {OLD} instead of {NAME}",
+        f"stored secret: under the name {OLD} instead of {NAME}",
+    ]
+    assert (tenant.application()["id"], tenant.applications(OLD)) == (identity, [])
+    assert len(done.requests) <= 6
+    yield from again(tenant)
+    with pytest.raises(AnsibleError, match=f"It is called '{NAME}' by now"):
+        tenant.credential(OLD)
+    # someone else may have the old name
+    tenant.put_application(name=OLD)
+    yield from again(tenant)
+    del tenant.bindings[0]["renamed_from"]
+    yield from again(tenant)
+
+
+@case
+def renamed_back(tenant: Tenant) -> Steps:
+    yield from named_before(tenant)
+    yield from renamed(tenant)
+    secret = tenant.secret()
+    tenant.bindings[0].update(name=OLD, renamed_from=NAME)
+    outcome = yield REAL
+    assert (outcome.failed, outcome[OLD]["rotated"], outcome.writes) == (False, False, ["POST /api/Application"])
+    assert (tenant.secret(OLD), tenant.entry()["renamed_to"]) == (secret, OLD)
+    yield from again(tenant)
+
+
+@case
+def renamed_together_with_another_agent(tenant: Tenant) -> Steps:
+    yield from named_before(tenant, on_rotated="tasks/deliver.yml")
+    made_at = tenant.entry(OLD)["outstanding"]["deliver"]
+    assert made_at
+    tenant.put_agent("api-there")
+    tenant.bindings[0]["agent"] = {"name": "api-there"}
+    done = yield from rotated(tenant, "agent_changed")
+    assert done.writes == ["POST /api/Application"]
+    assert f"name: {OLD} instead of {NAME}" in done[NAME]["drift"]
+    assert tenant.applications(OLD) == []
+    (action,) = done.pending_actions
+    assert (action["name"], action["made_at"] > made_at) == (NAME, True)
+    assert (yield Go(options={"acknowledge": {"name": NAME, "made_at": action["made_at"]}})).changed
+    yield from again(tenant)
+
+
+@case
+def renamed_while_a_delivery_is_outstanding(tenant: Tenant) -> Steps:
+    yield from named_before(tenant, on_rotated="tasks/deliver.yml")
+    tenant.fault("status", "GET", "Application", status=400, times=None)
+    outcome = yield Go(options={"defer_failure": True})
+    assert outcome.failed
+    assert outcome.pending_actions == []
+    tenant.mend()
+    done = yield from renamed(tenant)
+    (action,) = done.pending_actions
+    assert (action["name"], action["made_at"]) == (NAME, tenant.entry()["current"]["made_at"])
+
+
+@case
+def renamed_by_hand_before(tenant: Tenant) -> Steps:
+    yield from named_before(tenant)
+    tenant.post("Application", {"id": tenant.application(OLD)["id"], "displayName": NAME})
+    done = yield from renamed(tenant, posts_of=0)
+    assert done[NAME]["drift"] == [f"stored secret: under the name {OLD} instead of {NAME}"]
+    yield from again(tenant)
+
+
+@case
+def renamed_and_halo_does_not_answer(tenant: Tenant) -> Steps:
+    yield from named_before(tenant)
+    tenant.more["halo_retry_seconds"] = 0
+    secret = tenant.secret(OLD)
+    tenant.fault("status", "POST", "Application", status=500, times=None)
+    outcome = yield REAL
+    assert outcome.failed
+    assert tenant.secret() == secret
+    tenant.mend()
+    outcome = yield REAL
+    assert (outcome.failed, outcome[NAME]["rotated"]) == (False, False)
+    assert (len(tenant.applications(NAME)), tenant.applications(OLD), tenant.proven()) == (1, [], True)
+    yield from again(tenant)
+
+
+@case
+def renamed_and_nothing_is_there(tenant: Tenant) -> Steps:
+    tenant.bind(renamed_from=OLD)
+    done = yield from rotated(tenant, "created")
+    assert len(done.requests) <= 9
+    yield from again(tenant)
+    # the name is free again
+    tenant.bindings[0].update(renamed_from=" ")
+    yield from again(tenant)
+
+
+@case
+def renamed_and_the_store_knows_nothing(tenant: Tenant) -> Steps:
+    row = tenant.put_application(agent=tenant.put_agent("api-ansible")["id"], name=OLD)
+    tenant.bind(renamed_from=OLD)["agent"] = {"name": "api-ansible"}
+    for go in (CHECK, REAL):
+        outcome = yield go
+        assert NO_SECRET in outcome.message
+        assert not outcome.writes
+    tenant.bindings[0]["adopt"] = "rotate"
+    yield from rotated(tenant, "missing")
+    assert tenant.application()["id"] == row["id"]
+    yield from again(tenant)
+
+
+@case
+def renamed_to_what_the_store_has_too(tenant: Tenant) -> Steps:
+    tenant.bind(name=OLD)
+    tenant.bind()
+    yield from provisioned(tenant)
+    del tenant.bindings[0]
+    tenant.bindings[0]["renamed_from"] = OLD
+    yield from refused(tenant, f"secrets of '{NAME}' and of '{OLD}'")
+    yield from refused(tenant, f"secrets of '{NAME}' and of '{OLD}'", GONE)
+
+
+@case
+def renamed_to_what_halo_has_too(tenant: Tenant) -> Steps:
+    yield from named_before(tenant)
+    row = tenant.put_application()
+    yield from refused(tenant, f"both '{NAME}' with the id .* and 'TICKETS' with the id")
+    # what the secret was of is gone, and the other is somebody's
+    tenant.post("Application", {"id": row["id"], "displayName": "Something"})
+    identity = tenant.application(OLD)["id"]
+    tenant.post("Application", {"id": identity, "displayName": "Else"})
+    yield from refused(tenant, "called 'Else' in Halo by now")
+    tenant.post("Application", {"id": row["id"], "displayName": NAME})
+    tenant.delete(f"Application/{identity}")
+    yield from refused(tenant, f"client ID client of {NAME}, and the secret that is stored as 'TICKETS' is of another")
+    yield from refused(tenant, "is of another one", GONE)
+
+
+@case
+def renamed_integrator(tenant: Tenant) -> Steps:
+    """There is one Integrator, whatever the binding is called: nothing is sent to Halo."""
+    tenant.bind(name=INTEGRATOR, kind="integrator")
+    yield from provisioned(tenant)
+    secret = tenant.secret(INTEGRATOR)
+    tenant.bindings[0].update(name=NAME, renamed_from=INTEGRATOR)
+    foretold = yield CHECK
+    done = yield REAL
+    for outcome in (foretold, done):
+        assert (outcome.failed, outcome.changed, outcome[NAME]["rotated"]) == (False, True, False)
+        assert outcome[NAME]["drift"] == [f"stored secret: under the name {INTEGRATOR} instead of {NAME}"]
+        assert not outcome.writes
+    assert (tenant.secret(), tenant.proven()) == (secret, True)
+    yield from again(tenant)
+    # what is stored of an application is none of the Integrator's
+    tenant.bindings.clear()
+    tenant.bind(name="Made")
+    yield from provisioned(tenant)
+    tenant.bindings.clear()
+    tenant.bind(name="Wrong", kind="integrator", renamed_from="Made")
+    yield from refused(tenant, "the secret that is stored as 'Made' is of another one")
+
+
+@case
+def renamed_and_taken_out_of_service(tenant: Tenant) -> Steps:
+    yield from named_before(tenant)
+    secret = tenant.secret(OLD)
+    foretold = yield GONE.checking
+    assert foretold.changed
+    done = yield GONE
+    assert (done.failed, done[NAME]["changed"], done[NAME]["previous_agent"]) == (False, True, "disabled")
+    assert tenant.applications(OLD) == tenant.applications(NAME) == []
+    assert (tenant.secret(label="previous"), tenant.entry()["current"]) == (secret, None)
+    assert tenant.entry(OLD)["renamed_to"] == NAME
+    # whoever has the old name now is let be
+    tenant.put_application(name=OLD)
+    outcome = yield GONE
+    assert outcome.quiet, (outcome.message, outcome.result)
+    assert len(tenant.applications(OLD)) == 1
+
+
+@case
+def renamed_login_of_the_run_itself(tenant: Tenant) -> Steps:
+    """The secret in the inventory is refused, and the one in the store has the old name yet."""
+    own(tenant)
+    tenant.bindings[0]["allow_self"] = True
+    yield ROTATE
+    tenant.bindings[0].update(name="Automation of all", renamed_from="Automation")
+    foretold = yield CHECK
+    assert foretold.pending_actions == [{"action": "own_login", "name": "Automation"}], foretold.message
+    done = yield REAL
+    assert done.pending_actions == [{"action": "own_login", "name": "Automation of all"}]
+    assert done.writes == ["POST /api/Application"]
+    assert tenant.proven("Automation of all")
+
+
+# What is not declared any more
+
+
+@case
+def orphans(tenant: Tenant) -> Steps:
+    tenant.bind()
+    tenant.bind("api-two", name="Two")
+    tenant.bind("api-three", name="Three")
+    yield from provisioned(tenant)
+    outcome = yield REAL
+    assert outcome.result["orphans"] == []
+    asked = len(outcome.requests)
+    removed = tenant.bindings.pop(), tenant.bindings.pop()
+    for go in (CHECK, REAL):
+        outcome = yield go
+        assert (outcome.failed, outcome.changed) == (False, False)
+        assert outcome.result["orphans"] == ["Three", "Two"]
+        (warning,) = outcome.warnings
+        assert "secrets of bindings that are not declared: 'Three', 'Two'." in warning
+        assert len(outcome.requests) < asked
+    # what was taken out of service is none
+    outcome = yield Go(options={"state": "absent", "bindings": [*removed]})
+    assert not outcome.failed, outcome.message
+    outcome = yield REAL
+    assert (outcome.quiet, outcome.result["orphans"]) == (True, [])
+
+
+@case
+def orphans_in_a_store_that_cannot_be_listed(tenant: Tenant) -> Steps:
+    tenant.bind()
+    tenant.bind("api-two", name="Two")
+    yield from provisioned(tenant)
+    tenant.bindings.pop()
+    (path,) = (path for path, content in tenant._files() if content["binding"] == "Two")
+    path.write_text("end: true\n")
+    for go in (CHECK, REAL):
+        outcome = yield go
+        assert (outcome.failed, outcome.changed, outcome.result["orphans"]) == (False, False, [])
+        (warning,) = outcome.warnings
+        assert re.search(rf"not searched for bindings .*{path.name} is not what this store writes", warning)
+    path.unlink()
+
+
 # What must not be
 
 
@@ -1599,6 +1872,11 @@ CASES.update(
             f"the bindings '{NAME}' and 'Bad' give the agent 'API-ansible ' different settings .roles",
             agent={"name": "API-ansible ", "roles": ["Read Only"]},
         ),
+        "an old name that is declared": bad(
+            "binding 'Bad': it is renamed from 'ansible INTEGRATION', and that is declared as a binding too",
+            renamed_from="ansible INTEGRATION",
+        ),
+        "its own name as the old one": bad("renamed_from is 'bad', its own name", renamed_from="bad "),
         "no agent": bad(r"bindings\[1\] 'Bad': agent is missing", agent=None),
         "an unknown option": bad(
             r"bindings\[1\] 'Bad': previous_agents is not an option; did you mean previous_agent\?",
@@ -1640,6 +1918,13 @@ CASES.update(
         ),
     }
 )
+
+
+@case
+def two_that_had_one_name(tenant: Tenant) -> Steps:
+    tenant.bind(renamed_from=OLD)
+    tenant.bind("api-two", name="Two", renamed_from=OLD.upper())
+    yield from refused(tenant, f"binding 'Two': it is renamed from 'TICKETS', and that is what '{NAME}' was called too")
 
 
 @pytest.fixture(scope="module")

@@ -31,9 +31,12 @@ from ansible_collections.haloops.halo.plugins.module_utils.lifecycle import (
     entry,
     expired,
     finish,
+    is_copy,
     is_empty,
+    is_in_service,
     late_seconds,
     made_at,
+    rename,
     secrets_of,
     to_restore,
 )
@@ -265,7 +268,7 @@ def stored(
 ) -> dict[str, Any]:
     labels = {"pending": label(pending), "current": label(current), "previous": label(previous)}
     others = {"outstanding": {"deliver": None, "retire": []}, "origin": None, "attempt": 0, "instance": None}
-    return {**labels, **others, "binding": None, **more}
+    return {**labels, **others, "binding": None, "renamed_to": None, **more}
 
 
 def retire(*agents: str, made_at: str | None = "then", deliver: str | None = None) -> dict[str, Any]:
@@ -281,7 +284,7 @@ def retire(*agents: str, made_at: str | None = "then", deliver: str | None = Non
         [],
         {"pending": None, "current": {}, "previous": {"client_secret": ""}},
         {"current": {"client_id": "without its secret"}},
-        {"current": "text", "outstanding": "text", "origin": "", "attempt": "3", "instance": "", "binding": ""},
+        {"current": "text", "outstanding": "text", "origin": "", "attempt": "3", "instance": "", "renamed_to": ""},
         {"outstanding": {"deliver": "", "retire": ""}},
         {"outstanding": {"retire": {"agent_id": "7"}}},
         {"outstanding": {"retire": 7}},
@@ -306,6 +309,7 @@ def test_an_entry_is_made_whole_and_nothing_else_is_kept() -> None:
         "attempt": 3,
         "instance": "https://halo.example.com",
         "binding": "Sync",
+        "renamed_to": "Ticket sync",
         "more": 1,
     }
     items = [{"agent_id": "9", "made_at": None}, {"agent_id": "8", "made_at": "then"}]
@@ -316,6 +320,7 @@ def test_an_entry_is_made_whole_and_nothing_else_is_kept() -> None:
         attempt=3,
         instance="https://halo.example.com",
         binding="Sync",
+        renamed_to="Ticket sync",
     )
     whole["current"] = label("s", agent_id=7)
     assert entry(found) == whole
@@ -502,6 +507,55 @@ def test_dismantle(before: dict[str, Any], last: str | None) -> None:
     assert dismantle(before) == stored(previous=last, origin="created", attempt=2)
 
 
+@pytest.mark.parametrize(
+    ("now", "in_service"),
+    [
+        (stored("a"), True),
+        (stored(None, "b"), True),
+        # the last secret of what was taken out of service
+        (stored(None, None, "c"), False),
+        (stored(renamed_to="Sync"), False),
+    ],
+)
+def test_what_is_in_service(now: dict[str, Any], in_service: bool) -> None:
+    assert is_in_service(now) is in_service
+
+
+def test_a_name_of_its_own_takes_all_along_and_leaves_the_new_name_behind() -> None:
+    known = {"instance": "https://halo.example.com", "binding": "Sync"}
+    more = {"outstanding": retire("7", deliver="new"), "origin": "created", "attempt": 2}
+    now = stored("a", "b", "c", **more, **known, renamed_to=None)
+    new, left = rename(now, "Ticket sync")
+    assert new == {**now, "binding": "Ticket sync"}
+    assert left == stored(**known, renamed_to="Ticket sync")
+    # and back
+    again, left = rename(new, "Sync")
+    assert (again, left["renamed_to"]) == (now, "Sync")
+
+
+@pytest.mark.parametrize("step", [create, adopt])
+def test_what_is_made_under_a_name_that_was_left_is_its_own(step: Any) -> None:
+    assert step(stored(renamed_to="Ticket sync"), {"client_secret": "c"})["renamed_to"] is None
+
+
+@pytest.mark.parametrize(
+    ("change", "copy"),
+    [
+        ({}, True),
+        ({"binding": "Ticket sync", "instance": "https://new.example.com", "renamed_to": "x"}, True),
+        ({"pending": None}, False),
+        ({"current": label("x")}, False),
+        ({"previous": label("x")}, False),
+        ({"outstanding": retire("7")}, False),
+        ({"origin": "adopted"}, False),
+        ({"attempt": 3}, False),
+    ],
+)
+def test_a_copy_says_the_same_of_another_name(change: dict[str, Any], copy: bool) -> None:
+    now = stored("a", "b", "c", attempt=2, binding="Sync")
+    assert is_copy(now, {**now, **change}) is copy
+
+
 def test_no_step_changes_what_it_is_given() -> None:
     def made() -> dict[str, Any]:
         now = stored("a", "b", "c", outstanding=retire("6", "7", deliver="new"))
@@ -516,6 +570,7 @@ def test_no_step_changes_what_it_is_given() -> None:
         adopt(now, label("x") or {}),
         acknowledge(now, delivered="new", retired=now["outstanding"]["retire"][0]),
         dismantle(now),
+        *rename(now, "Sync"),
         entry(now),
     ):
         assert new is not now

@@ -33,6 +33,7 @@ from ansible_collections.haloops.halo.plugins.module_utils.rotation import (
     Work,
     alone,
     deliver,
+    orphans,
 )
 from ansible_collections.haloops.halo.plugins.module_utils.schedule import Age
 from ansible_collections.haloops.halo.plugins.module_utils.trail import Step
@@ -84,6 +85,9 @@ class Ports:
 
     def names(self) -> list[str]:
         return [NAME]
+
+    def others(self, names: Any) -> dict[str, dict[str, Any]]:
+        return {} if NAME in names else {NAME: self.entry}
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:
@@ -996,6 +1000,174 @@ def test_deliver(made_at: str, changed: bool) -> None:
     assert ports.entry["outstanding"]["deliver"] == (None if changed else "then")
     assert len(ports.entry["outstanding"]["retire"]) == 1
     assert deliver(ports, NAME, made_at) is False
+
+
+# Another name
+
+OLD = "Tickets"
+
+
+class Names(Ports):
+    """The same, with a store that has several names: what ``kept`` says, each with its version."""
+
+    def __init__(self, kept: dict[str, dict[str, Any]], **more: Any) -> None:
+        super().__init__(**more)
+        self.kept = {name: (now, 1) for name, now in kept.items()}
+
+    def read(self, name: str) -> tuple[dict[str, Any], int]:
+        self.call(f"read {name}")
+        now, version = self.kept.get(name, (entry(None), 0))
+        return copy.deepcopy(now), version
+
+    def write(self, name: str, new: dict[str, Any], version: int) -> int:
+        self.call(f"write {name}")
+        if version != self.kept.get(name, (None, 0))[1]:
+            raise StaleEntry("someone else wrote.")
+        self.kept[name] = (copy.deepcopy(new), version + 1)
+        return version + 1
+
+    def others(self, names: Any) -> dict[str, dict[str, Any]]:
+        self.call("others " + ",".join(sorted(names)))
+        return {name: now for name, (now, _version) in self.kept.items() if name not in names}
+
+    def work(self, **wish: Any) -> Work:
+        return Work(Ledger.read(self, NAME, OLD), self, Wish(NAME, **wish), self)
+
+    def secrets(self) -> dict[str, list[str | None]]:
+        """Of each name, what is pending and current."""
+        words = ("pending", "current")
+        return {
+            name: [now[one] and now[one]["client_secret"] for one in words] for name, (now, _v) in self.kept.items()
+        }
+
+
+FORCE = stored(None, label("old"))
+LEFT = entry({"renamed_to": NAME})
+GONE = stored(previous=label("dead"))
+
+
+@pytest.mark.parametrize(
+    ("kept", "moves", "secret"),
+    [
+        ({}, False, None),
+        ({OLD: FORCE}, True, "old"),
+        ({OLD: stored(label("new"), label("old"))}, True, "old"),
+        ({OLD: FORCE, NAME: GONE}, True, "old"),
+        # a killed run had written the new name, and not emptied the old one
+        ({OLD: FORCE, NAME: {**FORCE, "binding": NAME}}, True, "old"),
+        ({OLD: LEFT, NAME: FORCE}, False, "old"),
+        ({OLD: LEFT, NAME: GONE}, False, None),
+        ({OLD: GONE, NAME: FORCE}, False, "old"),
+        ({OLD: GONE}, False, None),
+        ({NAME: FORCE}, False, "old"),
+    ],
+)
+def test_the_entry_of_the_old_name_is_the_new_ones(kept: dict[str, Any], moves: bool, secret: Any) -> None:
+    ports = Names(kept)
+    ledger = Ledger.read(ports, NAME, OLD)
+    assert (ledger.old is not None, ledger.kept_as) == (moves, OLD if moves else NAME)
+    assert (ledger.entry["current"] or {}).get("client_secret") == secret
+    ledger.take_over()
+    assert ports.writes == ([] if not moves else [f"write {NAME}", f"write {OLD}"])
+    if moves:
+        assert ports.kept[NAME][0] == {**kept[OLD], "binding": NAME}
+        assert ports.kept[OLD][0] == LEFT
+    # and that is all
+    again = Ledger.read(ports, NAME, OLD)
+    assert (again.old, again.kept_as, again.entry) == (None, NAME, ledger.entry)
+    again.take_over()
+    assert len(ports.writes) == 2 * moves
+
+
+@pytest.mark.parametrize("own", [stored(None, label("own")), stored(label("own")), stored(label("new"), label("old"))])
+def test_two_entries_in_service_are_two_bindings(own: dict[str, Any]) -> None:
+    with pytest.raises(HaloError, match=f"'{NAME}' and of '{OLD}'") as raised:
+        Ledger.read(Names({NAME: own, OLD: FORCE}), NAME, OLD)
+    assert "Leave renamed_from out" in str(raised.value)
+
+
+@pytest.mark.parametrize("name", [NAME, OLD])
+def test_what_fails_half_way_is_taken_up_by_the_next_run(name: str) -> None:
+    ports = Names({OLD: FORCE}, seen=seen(), valid=("old",))
+    ports.fail[f"write {name}"] = HaloError("the disk is full.")
+    with pytest.raises(HaloError, match="disk"):
+        run_renamed(ports)
+    assert "prepare" not in ports.calls
+    assert [None, "old"] in ports.secrets().values()
+    ports.fail.clear()
+    assert run_renamed(ports) == Outcome(changed=True, verified=True)
+    assert ports.secrets() == {NAME: [None, "old"], OLD: [None, None]}
+    assert run_renamed(ports) == Outcome(verified=True)
+
+
+def run_renamed(ports: Names, *, check_mode: bool = False, **wish: Any) -> Outcome:
+    one = ports.work(**wish)
+    one.consider()
+    return one.carry_out(check_mode=check_mode)
+
+
+def test_an_old_entry_that_someone_else_wrote_meanwhile_is_not_emptied() -> None:
+    ports = Names({OLD: FORCE}, seen=seen(), valid=("old",))
+    one = ports.work()
+    one.consider()
+    ports.kept[OLD] = (stored(None, label("newer")), 2)
+    with pytest.raises(StaleEntry):
+        one.carry_out(check_mode=False)
+    assert ports.secrets()[OLD] == [None, "newer"]
+
+
+def test_the_entry_is_moved_before_anything_is_asked_of_halo_and_after_all_was_looked_at() -> None:
+    ports = Names({OLD: FORCE}, seen=seen("agent_changed"), whom="ann")
+    outcome = run_renamed(ports)
+    assert ports.calls[:7] == [
+        f"read {NAME}",
+        f"read {OLD}",
+        "look",
+        f"write {NAME}",
+        f"write {OLD}",
+        "prepare",
+        f"write {NAME}",
+    ]
+    assert (outcome.rotated, outcome.reason) == (True, "agent_changed")
+    ports = Names({OLD: FORCE}, seen=seen(), fail={"look": Refused("a guard says no.")})
+    with pytest.raises(Refused):
+        run_renamed(ports)
+    assert ports.writes == []
+
+
+@pytest.mark.parametrize(
+    "old", [FORCE, stored(label("new", reason="expired"), label("old")), stored(label("new"), label("old"))]
+)
+def test_check_mode_foresees_what_the_moved_entry_leads_to(old: dict[str, Any]) -> None:
+    check = Names({OLD: old}, seen=seen(), valid=("new", "old"))
+    predicted = run_renamed(check, check_mode=True)
+    assert check.writes == []
+    assert predicted.changed
+    assert run_renamed(Names({OLD: old}, seen=seen(), valid=("new", "old"))) == predicted
+
+
+def test_what_the_old_name_has_on_its_way_is_waited_for() -> None:
+    ports = Names({OLD: in_flight(10)})
+    with alone(ports, [NAME], timeout=30, clock=ports, renamed={NAME: OLD}) as ledgers:
+        assert isinstance(ledgers[NAME], Ledger)
+    assert ports.slept == [20]
+
+
+# What is not declared
+
+
+def test_orphans() -> None:
+    kept = {
+        "Forgotten": FORCE,
+        "begun": stored(label("new")),
+        # declared, spelt otherwise
+        " SYNC": FORCE,
+        "Taken out": GONE,
+        OLD: LEFT,
+    }
+    ports = Names(kept)
+    assert orphans(ports, [NAME]) == ["Forgotten", "begun"]
+    assert ports.calls == [f"others {NAME}"]
 
 
 # The tenant

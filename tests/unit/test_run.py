@@ -192,6 +192,107 @@ def test_what_was_made_in_this_run_is_not_made_again_while_the_list_lacks_it(hal
     assert plan(halo, AGENT, client, name="api-new").change.action == "create"
 
 
+# Another name
+
+OLD, NEW = "Tickets", "Ticket sync"
+
+
+def renamed(halo: Halo, **more: Any) -> Any:
+    """Id and name of what is taken for the application that is called ``NEW`` from now on, and what is to be done."""
+    params = {**options(APPLICATION, name=NEW, scopes=["all"], defer_rotation=True), "renamed_from": OLD, **more}
+    planned = plan_resource(APPLICATION, halo.client(), params)
+    current = planned.current or {}
+    return current.get("id"), planned.change.action, planned.change.fields, planned.rotation.reason
+
+
+@pytest.mark.parametrize(
+    ("there", "known", "found"),
+    [
+        # by the name
+        ({"a-1": OLD}, {}, ("a-1", "update")),
+        ({"a-1": " TICKETS"}, {}, ("a-1", "update")),
+        ({"a-1": NEW}, {}, ("a-1", "none")),
+        ({"a-1": "Other"}, {}, (None, "none")),
+        # by what the store knows of it
+        ({"a-1": OLD}, {"cached_id": "a-1"}, ("a-1", "update")),
+        ({"a-1": OLD}, {"cached_client_id": "C-A-1"}, ("a-1", "update")),
+        ({"a-1": NEW}, {"cached_id": "a-1"}, ("a-1", "none")),
+        ({"a-1": OLD}, {"cached_id": "gone", "cached_client_id": "gone"}, ("a-1", "update")),
+        ({"a-1": NEW}, {"cached_id": "gone"}, ("a-1", "none")),
+        # it is done, and something else has the old name by now
+        ({"a-1": NEW, "a-2": OLD}, {"cached_id": "a-1"}, ("a-1", "none")),
+        ({"a-1": NEW, "a-2": OLD}, {"cached_client_id": "c-a-1"}, ("a-1", "none")),
+    ],
+)
+def test_what_had_another_name_is_found(
+    halo: Halo, there: dict[str, str], known: dict[str, str], found: tuple[Any, str]
+) -> None:
+    del halo.applications["a-1"]
+    for number, name in there.items():
+        halo.application(number, name)
+    identity, action, fields, reason = renamed(halo, **known)
+    assert (identity, action) == found
+    # an update that needs no new secret
+    assert identity is None or list(fields) == (["name"] if action == "update" else [])
+    assert reason == ("none" if identity else "created")
+
+
+@pytest.mark.parametrize(
+    ("there", "known", "message"),
+    [
+        ({"a-1": NEW, "a-2": OLD}, {}, f"both '{NEW}' with the id a-1 and '{OLD}' with the id a-2"),
+        ({"a-1": NEW, "a-2": OLD}, {"cached_id": "a-2"}, f"both '{NEW}' with the id a-1 and '{OLD}' with the id a-2"),
+        ({"a-1": NEW, "a-2": OLD}, {"cached_id": "gone"}, "both"),
+        ({"a-1": OLD, "a-2": OLD}, {}, f"application '{OLD}': there are 2 of this name, with the ids a-1, a-2"),
+        ({"a-1": NEW, "a-2": NEW}, {}, f"application '{NEW}': there are 2 of this name, with the ids a-1, a-2"),
+        ({"a-1": "Else"}, {"cached_id": "a-1"}, "the id a-1 and is called 'Else' in Halo by now"),
+        ({"a-1": "Else", "a-2": NEW}, {"cached_id": "a-1"}, "called 'Else'"),
+    ],
+)
+def test_what_had_another_name_is_refused_where_it_is_not_plain_which_one_it_is(
+    halo: Halo, there: dict[str, str], known: dict[str, str], message: str
+) -> None:
+    del halo.applications["a-1"]
+    for number, name in there.items():
+        halo.application(number, name)
+    with pytest.raises(HaloError, match=message):
+        renamed(halo, **known)
+    assert halo.writes == []
+
+
+def test_what_had_another_name_and_is_not_listed_yet_is_found_by_its_id(halo: Halo) -> None:
+    rows = [halo._list_row(row) for key, row in halo.applications.items() if key != "a-1"]
+    halo.disturb("GET /Application", answer(rows), times=9)
+    assert renamed(halo, cached_id="a-1")[:2] == ("a-1", "update")
+    assert renamed(halo)[:2] == (None, "none")
+
+
+def test_a_list_that_still_shows_the_old_name_changes_nothing(halo: Halo) -> None:
+    rows = [halo._list_row(row) for row in halo.applications.values()]
+    halo.applications["a-1"]["displayName"] = NEW
+    halo.disturb("GET /Application", answer(rows), times=9)
+    for known in ({}, {"cached_id": "a-1"}):
+        assert renamed(halo, **known)[:2] == ("a-1", "none")
+
+
+def test_what_had_another_name_and_was_made_in_this_run_is_not_made_again(halo: Halo) -> None:
+    del halo.applications["a-1"]
+    params = {**options(APPLICATION, name=NEW, scopes=["all"]), "renamed_from": OLD}
+    client = halo.client()
+    made = apply(client, plan_resource(APPLICATION, client, params))["application"]["id"]
+    rows = [halo._list_row(row) for key, row in halo.applications.items() if key != made]
+    halo.disturb("GET /Application", answer(rows), times=9)
+    assert (plan_resource(APPLICATION, client, params).current or {})["id"] == made
+
+
+def test_another_name_is_one_ordinary_request(halo: Halo) -> None:
+    params = {**options(APPLICATION, name=NEW, defer_rotation=True), "renamed_from": OLD}
+    client = halo.client()
+    apply(client, plan_resource(APPLICATION, client, params))
+    assert halo.sent == [{"id": "a-1", "displayName": NEW}]
+    assert halo.writes == ["POST /Application"]
+
+
 # Rows of lists
 
 CONVERGED = {
