@@ -25,7 +25,7 @@ from .http import Say, Transport, nobody
 from .plan import Change, plan
 from .resources.agent import AGENT, guard_retirement
 from .secret import Rotation, needs_new_secret, new_secret, secret_in_force
-from .spec import NameRef, OneRef, Option, Ref, Refs, Resource, Spec, Target, Values, compose, fold
+from .spec import NameRef, OneRef, Option, Ref, Refs, Resource, Spec, Target, compose, fold
 
 Params = t.Mapping[str, t.Any]
 Result = dict[str, t.Any]
@@ -34,7 +34,6 @@ DETAILS = {"includedetails": "true"}
 LONGEST_NAME = 255
 SHOWN_NAMES = 40
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_BLANK = re.compile(r"\s")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -292,17 +291,8 @@ def _check_options(resource: Resource, params: Params) -> None:
     if params.get("login_type") == "user" and (params.get("login_agent") or params.get("login_agent_id")):
         raise HaloError("login_type user and a login agent contradict each other.")
     for field in resource.fields:
-        items = params.get(field.name) or []
-        if isinstance(field, Refs):
-            field.parse(items)
-        elif isinstance(field, Values):
-            for number, item in enumerate(items):
-                if not str(item or "").strip():
-                    raise HaloError(f"{field.name}[{number}] is empty.")
-                if _BLANK.search(item.strip()):
-                    raise HaloError(
-                        f"{field.name}[{number}] '{item}' holds a blank.", hint="Make each an item of its own."
-                    )
+        if params.get(field.name) is not None:
+            field.check(params[field.name])
     modelled = {fold(api): field.name for field in resource.fields for api in field.sent}
     for given in params.get("properties") or {}:
         if fold(given) in modelled:
@@ -655,7 +645,7 @@ def _whole(resource: Resource, client: Client, planned: Planned, saved: Raw | No
         return _with_names(resource, client, whole, planned.desired.get("login_agent")) or {}
     identity = (current or answer).get("id")
     is_it = identity is not None and fold(answer.get("id")) == fold(identity)
-    if is_it and all(name in answer for name in (resource.name_api, *resource.details)):
+    if is_it and all(answer.get(name) is not None for name in (resource.name_api, *resource.details)):
         return answer
     if identity is None:
         identity = (_again(resource, client, params["name"]) or {}).get("id")
@@ -725,9 +715,7 @@ def look_up(resource: Resource) -> Operation:
             if name is not None:
                 rows = [row for row in rows if _is_named(resource, row, name)]
         rows = [row for row in rows if resource.keep(row, params)]
-        if name is not None or resource.secret:
-            # an application's list row lacks its scopes; there are few of them. Agents are many, and their rows say
-            # enough.
+        if identity is None and (name is not None or resource.sparse):
             rows = [row if _is_whole(resource, row) else _listed(resource, client, row) for row in rows]
         views = sorted((resource.public(row) for row in rows), key=lambda view: (fold(view["name"]), fold(view["id"])))
         return {"changed": False, resource.plural: views}
@@ -736,7 +724,8 @@ def look_up(resource: Resource) -> Operation:
 
 
 def _is_whole(resource: Resource, row: Raw) -> bool:
-    return all(name in row for name in resource.details)
+    # an empty list in a row may be one that Halo's list does not fill
+    return all(row.get(name) for name in resource.details)
 
 
 def try_login(client: Client, *, whom: bool = True) -> tuple[Result, LoginError | None]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import os
+import re
 import typing as t
 import unicodedata
 
@@ -24,6 +25,7 @@ from .client import Raw
 from .errors import HaloError
 
 Option = dict[str, t.Any]
+_BLANK = re.compile(r"\s")
 
 
 class Ref(t.NamedTuple):
@@ -70,6 +72,12 @@ class Field:
     api: str
     option: Option
     secret: bool = False
+
+    def check(self, value: t.Any) -> None:
+        """Find what is wrong with the option's value whatever Halo says.
+
+        :raises HaloError: it cannot be meant
+        """
 
     def read(self, raw: Raw) -> t.Any:
         """The value in Halo's object ``raw``, in the collection's form."""
@@ -170,6 +178,13 @@ class Values(Field):
     joined: str | None = None
     also: tuple[str, ...] = ()
 
+    def check(self, value: t.Iterable[str]) -> None:
+        for number, item in enumerate(value):
+            if not str(item or "").strip():
+                raise HaloError(f"{self.name}[{number}] is empty.")
+            if _BLANK.search(item.strip()):
+                raise HaloError(f"{self.name}[{number}] '{item}' holds a blank.", hint="Make each an item of its own.")
+
     def read(self, raw: Raw) -> list[str]:
         rows = raw.get(self.api)
         found = [str(row.get(self.key) or "") if isinstance(row, dict) else str(row) for row in rows or []]
@@ -224,6 +239,9 @@ class Refs(Field):
     summary: str | None = None
     switches: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
     fresh: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
+
+    def check(self, value: t.Iterable[t.Any]) -> None:
+        self.parse(value)
 
     def parse(self, items: t.Iterable[t.Any]) -> list[tuple[str, dict[str, bool]]]:
         """The option's items, each a name or an id, or a dictionary of ``name`` and switches: the word, the switches.
@@ -379,6 +397,7 @@ class Resource:
         ``singleton`` has just the first two, for one object
     :param query: what a list must be asked with, so that it hides nothing
     :param details: fields that only ``GET path/{id}?includedetails=true`` and the answer of a POST hold
+    :param sparse: whether a list without ``details`` says too little for the info module, which then reads each object
     :param id_type: of the option that gives the id
     :param defaults: option values for a creation where the user set none
     :param computed: further keys of the public view: read only, name to a function of Halo's object
@@ -400,6 +419,7 @@ class Resource:
     id_type: str = "int"
     query: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
     details: tuple[str, ...] = ()
+    sparse: bool = False
     defaults: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
     computed: t.Mapping[str, t.Callable[[Raw], t.Any]] = dataclasses.field(default_factory=dict)
     secret: Secret | None = None

@@ -829,6 +829,12 @@ def test_what_was_saved_is_not_read_again(halo: Halo) -> None:
     assert halo.requests[-1] == "POST /Agent"
 
 
+def test_what_an_answer_leaves_empty_is_read(halo: Halo) -> None:
+    halo.disturb("POST /Agent", answer({"id": 21, "name": "api-other", "roles": None, "teams": None}))
+    assert do(halo, AGENT, name="api-other", roles=["Reader"], email="o@example.com")["agent"]["roles"] == ["Reader"]
+    assert halo.reads[-1] == "GET /Agent/21"
+
+
 def test_a_removal(halo: Halo) -> None:
     result = do(halo, AGENT, name="api-other", state="absent")
     assert halo.writes == ["DELETE /Agent/21"]
@@ -990,6 +996,19 @@ def test_all_agents_cost_a_list(halo: Halo) -> None:
 def test_one_agent(halo: Halo, given: dict[str, Any]) -> None:
     assert info(halo, AGENT, **given) == [AGENT.public(halo.agents[20])]
     assert info(halo, AGENT, agent_id=99) == []
+
+
+def test_what_was_asked_for_by_its_id_is_read_once(halo: Halo) -> None:
+    halo.application("a-2", "Empty", scopes=[])
+    assert info(halo, APPLICATION, application_id="a-2")[0]["scopes"] == []
+    assert halo.reads == ["GET /Application/a-2"]
+
+
+@pytest.mark.parametrize("scopes", [[], None])
+def test_an_application_whose_scopes_a_list_does_not_fill_in_is_read(halo: Halo, scopes: Any) -> None:
+    row = {**halo._list_row(halo.applications["a-own"]), "scopes": scopes}
+    halo.disturb("GET /Application", answer([row]))
+    assert [view["scopes"] for view in info(halo, APPLICATION)] == [["all"]]
 
 
 def test_an_application_that_is_listed_and_cannot_be_read_is_not_shown_in_half(halo: Halo) -> None:

@@ -165,6 +165,7 @@ APPLICATION = Resource(
     id_option="application_id",
     id_type="str",
     details=("scopes",),
+    sparse=True,
     fields=(
         Text("name", "displayName", {"type": "str"}),
         Flag("enabled", "inactive", {"type": "bool", "default": True}, inverted=True),
