@@ -176,8 +176,7 @@ def plan_resource(
         change, rotation = _decide(resource, params, current, desired, state)
         if resource.guard:
             resource.guard(client, params, current, change, rotation)
-        if change.action == "create":
-            client.warnings += [f"{subject} {text}" for text in resource.advise(change.after or {})]
+        client.warnings += [f"{subject} {text}" for text in resource.advise(change)]
         return Planned(resource, params, current, desired, change, rotation)
 
 

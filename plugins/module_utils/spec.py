@@ -405,7 +405,7 @@ class Resource:
     :param extra: options of the module that are not fields
     :param guard: ``guard(client, params, current, change, rotation)`` raises Refused where a change must not be made
         without the user's explicit word; called before anything is written, in check mode too
-    :param advise: what to warn of when an object with this public view is created
+    :param advise: ``advise(change)`` says what to warn of when this is done to the object, in check mode too
     :param plural: the key of the info module's result
     :param filters: options of the info module; ``keep(raw, params)`` says which objects they leave in
     """
@@ -427,7 +427,7 @@ class Resource:
     reserved: tuple[str, ...] = ()
     extra: t.Mapping[str, Option] = dataclasses.field(default_factory=dict)
     guard: t.Callable[..., None] | None = None
-    advise: t.Callable[[t.Mapping[str, t.Any]], list[str]] = lambda view: []
+    advise: t.Callable[..., list[str]] = lambda change: []
     plural: str = ""
     filters: t.Mapping[str, Option] = dataclasses.field(default_factory=dict)
     keep: t.Callable[[Raw, t.Mapping[str, t.Any]], bool] = lambda raw, params: True

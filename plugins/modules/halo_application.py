@@ -59,6 +59,7 @@ options:
     description:
       - The scopes granted, as in V(read:tickets), one in each item; the list is exact.
       - A login with an application that has none opens nothing, so creating one without draws a warning.
+      - Halo says not to use V(all), V(all:teams) and V(admin) in production, so granting one draws a warning.
     type: list
     elements: str
   redirect_uris:

@@ -161,13 +161,14 @@ def test_ansible_hides_the_secret_and_registers_it(sandbox: Sandbox, play: Play)
     agents(sandbox)
     done = play(
         [
-            task("create", APPLICATION, name="App", scopes=["all"], login_agent="api-a"),
+            task("create", APPLICATION, name="App", scopes=["read:tickets"], login_agent="api-a"),
             {"name": "use", "ansible.builtin.set_fact": {"kept": "{{ done }}"}, "no_log": True},
             task(
                 "log in",
                 "halo_login_info",
                 halo_client_id="{{ kept.application.client_id }}",
                 halo_client_secret="{{ kept.client_secret }}",
+                halo_scope="read:tickets",
             ),
             {"name": "show", "ansible.builtin.debug": {"var": "done"}},
         ],
@@ -396,7 +397,7 @@ def test_an_integrator_that_halo_hosts(sandbox: Sandbox, folder: Path) -> None:
 
 
 def test_what_the_engine_returns_is_described(sandbox: Sandbox, folder: Path) -> None:
-    bindings = [{"name": "App", "agent": {"name": "api-x"}, "application": {"scopes": ["all"]}}]
+    bindings = [{"name": "App", "agent": {"name": "api-x"}, "application": {"scopes": ["read:tickets"]}}]
     done = perform(sandbox, folder, foretold("converge", "halo_binding", bindings=bindings, store="file"))
     described = yaml.safe_load(halo_binding.RETURN)
     ours = {"changed", "diff", *described} - {"error"}

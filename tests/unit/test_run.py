@@ -495,11 +495,11 @@ def test_a_login_agent_that_the_list_does_not_show_yet_is_found_by_its_id(halo: 
 @pytest.mark.parametrize(
     ("given", "warnings"),
     [
-        ({"scopes": ["all"], "login_agent": "api-other"}, []),
+        ({"scopes": ["read:x"], "login_agent": "api-other"}, []),
         ({"login_agent": "api-other"}, ["application 'New' has no scopes: a login with it opens nothing."]),
-        ({"scopes": ["all"]}, ["application 'New' has no login agent: nothing can log in with it."]),
-        ({"scopes": ["all"], "authentication_method": "authorization_code"}, []),
-        ({"scopes": ["all"], "login_type": "user"}, []),
+        ({"scopes": ["read:x"]}, ["application 'New' has no login agent: nothing can log in with it."]),
+        ({"scopes": ["read:x"], "authentication_method": "authorization_code"}, []),
+        ({"scopes": ["read:x"], "login_type": "user"}, []),
     ],
 )
 def test_what_a_new_application_lacks_draws_a_warning(halo: Halo, given: dict[str, Any], warnings: list[str]) -> None:
@@ -509,6 +509,34 @@ def test_what_a_new_application_lacks_draws_a_warning(halo: Halo, given: dict[st
     client = halo.client()
     plan(halo, APPLICATION, client, name="Tickets", enabled=True)
     assert client.warnings == []
+
+
+@pytest.mark.parametrize(
+    ("given", "broad"),
+    [
+        ({"name": "New", "scopes": ["read:x", "all"]}, "all"),
+        ({"name": "New", "scopes": [" admin ", "all:teams"]}, "all:teams and admin"),
+        ({"name": "New", "scopes": ["all"], "defer_rotation": True}, "all"),
+        ({"name": "New", "scopes": ["all:standard", "read:all", "ALL"]}, None),
+        ({"name": "Tickets", "scopes": ["all", "read:x"]}, "all"),
+        ({"name": "Tickets", "scopes": ["admin"], "login_agent": "api-other", "defer_rotation": True}, "admin"),
+        # it has the scope all already
+        ({"name": "Tickets", "scopes": ["all"]}, None),
+        ({"name": "Tickets", "scopes": ["all"], "redirect_uris": ["https://a.example.com"]}, None),
+        ({"name": "Tickets", "scopes": ["read:x"]}, None),
+        ({"name": "Tickets", "enabled": False}, None),
+        ({"name": "Tickets", "state": "absent"}, None),
+    ],
+    ids=str,
+)
+def test_scopes_that_are_too_much_are_warned_of_when_they_are_granted(
+    halo: Halo, given: dict[str, Any], broad: str | None
+) -> None:
+    client = halo.client()
+    plan(halo, APPLICATION, client, **{"login_agent": "api-tickets", **given})
+    subject = f"application '{given['name']}'"
+    text = f"{subject} is granted the scope {broad}, which Halo says not to use in production. "
+    assert client.warnings == ([text + "Grant what it needs, such as read:tickets."] if broad else [])
 
 
 @pytest.mark.parametrize("given", [{}, {"login_agent": "api-other"}, {"login_agent_id": 21}], ids=str)

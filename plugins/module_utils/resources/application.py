@@ -36,6 +36,9 @@ METHODS = {
 WITHOUT_SECRET = ("implicit", "api_key")
 BY_AGENT = ("client_credentials", "api_key")
 
+# what Halo itself, where it offers them, says not to use in production
+BROAD = ("all", "all:teams", "admin")
+
 # what a login hangs on: a mistake in one of them locks out whoever uses it
 LOGIN = ("enabled", "authentication_method", "login_type", "login_agent", "scopes")
 
@@ -77,9 +80,17 @@ def _uses_secret(view: t.Mapping[str, t.Any]) -> bool:
     return view.get("authentication_method") not in WITHOUT_SECRET
 
 
-def advise(view: t.Mapping[str, t.Any]) -> list[str]:
-    """What a new application lacks without which nobody can use it."""
-    warnings = []
+def advise(change: Change) -> list[str]:
+    """What a new application lacks without which nobody can use it, and which of the scopes it gets is too much."""
+    view, warnings = change.after or {}, []
+    broad = [scope for scope in BROAD if scope in view.get("scopes", ())]
+    if broad and "scopes" in change.fields:
+        warnings.append(
+            f"is granted the scope {' and '.join(broad)}, which Halo says not to use in production. Grant what it "
+            "needs, such as read:tickets."
+        )
+    if change.action != "create":
+        return warnings
     by_agent = view.get("login_type") == "agent" and view.get("authentication_method") in BY_AGENT
     if by_agent and (view.get("login_agent") or {}).get("id") is None:
         warnings.append("has no login agent: nothing can log in with it.")
