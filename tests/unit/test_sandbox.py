@@ -627,6 +627,23 @@ def test_names_can_be_cut_without_a_word(halo: Client) -> None:
     assert halo.save("Agent", name="api tickets")["name"] == "api tickets"
 
 
+def test_claims_of_a_role(halo: Client) -> None:
+    assert not [row for row in halo.get("Roles") if "claims" in row]
+    made = halo.save("Roles", name="R", claims=[{"Type": "Tx", "value": " 1 "}, {"type": "Px", "value": "2"}])
+    assert made["claims"] == [{"type": "Tx", "value": "1"}, {"type": "Px", "value": "2"}]
+    assert halo.get(f"Roles/{made['id']}", includedetails="true") == made
+    assert "claims" not in halo.get(f"Roles/{made['id']}")
+    assert halo.save("Roles", id=made["id"], notes="x")["claims"] == made["claims"]
+    assert halo.save("Roles", id=made["id"], claims=[{"type": "l6", "value": "1"}])["claims"] == [
+        {"type": "l6", "value": "1"}
+    ]
+    halo.sandbox.settings("acme", role_claims="merge")
+    merged = halo.save("Roles", id=made["id"], claims=[{"type": "Tx", "value": "0"}])["claims"]
+    assert merged == [{"type": "l6", "value": "1"}, {"type": "Tx", "value": "0"}]
+    for claim in ({"type": "Tx"}, {"type": "", "value": "1"}, {"type": "Tx", "value": 1}):
+        assert only_key(halo.post("Roles", {"id": made["id"], "claims": [claim]})) == "claims[0]"
+
+
 def test_ordinary_agents_can_have_no_flag(halo: Client) -> None:
     assert halo.get("Agent/4")["isapiagent"] is False
     halo.sandbox.settings("acme", null_isapiagent=True)

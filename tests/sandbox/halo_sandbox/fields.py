@@ -57,6 +57,7 @@ ROLE = _table(
     integer="id_int",
     string="id name normalizedName concurrencyStamp notes",
     boolean="is_integration",
+    array="claims",
 )
 
 TEAM = _table(

@@ -15,8 +15,13 @@ INTEGRATOR_USE = "halointegrator"
 _NAMES = ("acme", "globex", "initech")
 _MADE = "2026-01-05T09:00:00"
 
-# (id_int, name)
-_ROLES = ((1, "Administrator"), (2, "Standard User"), (3, "API Integration"), (4, "Read Only"))
+# (id_int, name, claims: codes, and as in older tenants words, to values)
+_ROLES: tuple[tuple[int, str, dict[str, str]], ...] = (
+    (1, "Administrator", {"SA": "true"}),
+    (2, "Standard User", {"SA": "false", "Tx": "2", "Ux": "3", "Fx": "3", "l6": "1", "l9": "1", "Ft": "1", "Fc": "1"}),
+    (3, "API Integration", {"Ticket_Level": "2", "Can_Log_Tickets": "1", "Customers_Level": "2", "Ex": "1"}),
+    (4, "Read Only", {"Tx": "1", "Ux": "2", "l6": "0", "Ft": "1", "Px": "1"}),
+)
 _DEPARTMENTS = ((1, "Service Desk"), (2, "Field Services"))
 # (id, name, department)
 _TEAMS = (
@@ -80,9 +85,11 @@ class Seed:
     def contents(self, tenant: str) -> Contents:
         """What a new tenant of that name holds."""
         rows: list[tuple[str, int | str, dict[str, Any]]] = []
-        role_ids = {name: self.guid(tenant, "role", name) for _number, name in _ROLES}
-        for number, name in _ROLES:
-            rows.append(("role", role_ids[name], {"id": role_ids[name], "id_int": number, "name": name}))
+        role_ids = {name: self.guid(tenant, "role", name) for _number, name, _claims in _ROLES}
+        for number, name, held in _ROLES:
+            claims = [{"type": kind, "value": value} for kind, value in held.items()]
+            row = {"id": role_ids[name], "id_int": number, "name": name, "claims": claims}
+            rows.append(("role", row["id"], row))
         for number, name in _DEPARTMENTS:
             guid = self.guid(tenant, "department", name)
             rows.append(("department", number, {"id": number, "guid": guid, "name": name, "organisation_id": 1}))

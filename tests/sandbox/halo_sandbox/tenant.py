@@ -75,7 +75,7 @@ _NEW: dict[str, Callable[[], Row]] = {
         "datecreated": _now(),
     },
     "application": lambda: {**new_application(), "creation_date": _now()},
-    "role": dict,
+    "role": lambda: {"claims": []},
     "team": lambda: {
         "guid": str(uuid.uuid4()),
         "department_id": 1,
@@ -224,7 +224,8 @@ class Tenant:
         return shown
 
     def _show_role(self, row: Row, details: bool) -> Row:
-        return {**row, "normalizedName": row["name"].upper(), "is_integration": False}
+        shown = {**row, "normalizedName": row["name"].upper(), "is_integration": False}
+        return shown if details else {name: value for name, value in shown.items() if name != "claims"}
 
     def _show_team(self, row: Row, details: bool) -> Row:
         department = self.row("department", row["department_id"])
@@ -343,6 +344,12 @@ class Tenant:
     def _save_role(self, row: Row, given: Row, new: bool, direct: bool) -> Row:
         if new:
             given["id_int"] = self.store.next_number(self.name, "role")
+        if "claims" in given:
+            claims = [_claim(item, number) for number, item in enumerate(given["claims"])]
+            if self.settings["role_claims"] == "merge":
+                sent = {claim["type"] for claim in claims}
+                claims = [*(claim for claim in row["claims"] if claim["type"] not in sent), *claims]
+            given["claims"] = claims
         return {}
 
     def _save_agent(self, row: Row, given: Row, new: bool, direct: bool) -> Row:
@@ -468,8 +475,16 @@ class Tenant:
                 {**self.view(APPLICATION, row, True), "secret_set": self.store.secret_is(self.name, row["id"], None)}
                 for row in self.rows("application").values()
             ],
+            "roles": [self.view(ROLE, row, True) for row in self.rows("role").values()],
             "control": {**control, "secret_set": self.store.secret_is(self.name, integrator, None)},
         }
+
+
+def _claim(sent: Row, number: int) -> Row:
+    item = fields.lowered(sent)
+    if not all(isinstance(item.get(name), str) and item[name] for name in ("type", "value")):
+        raise Refused(400, {f"claims[{number}]": ["A claim has a type and a value, which are strings."]})
+    return {"type": item["type"], "value": item["value"]}
 
 
 def _pairs(sent: list[Row]) -> list[Row]:

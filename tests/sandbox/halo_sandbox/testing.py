@@ -178,7 +178,7 @@ class Sandbox:
         return [entry for entry in self.requests(tenant) if entry["method"] != "GET" and entry["kind"] != "token"]
 
     def state(self, tenant: str) -> dict[str, Any]:
-        """All agents and applications of a tenant, in full, and its Control; no secrets."""
+        """All agents, applications and roles of a tenant, in full, and its Control; no secrets."""
         found: dict[str, Any] = self.control("GET", f"state/{tenant}")
         return found
 
