@@ -20,6 +20,7 @@ from helpers.playbook import Step, Task, connection, fault, setting, steered, ta
 from helpers.tasks import perform, perform_both
 
 AGENT, APPLICATION, INTEGRATOR, LOGIN = "halo_api_agent", "halo_application", "halo_integrator", "halo_login_info"
+ROLE, ROLE_INFO = "halo_role", "halo_role_info"
 AGENT_INFO, APPLICATION_INFO = "halo_api_agent_info", "halo_application_info"
 BOUND = {
     "displayName": "Bound",
@@ -31,9 +32,10 @@ BOUND = {
 
 
 def prepare(sandbox: Sandbox) -> None:
+    reader = next(row["id"] for row in sandbox.state("acme")["roles"] if row["name"] == "Read Only")
     sandbox.put_agents(
         "acme",
-        {"name": "api-used", "isapiagent": True},
+        {"name": "api-used", "isapiagent": True, "roles": [{"id": reader}]},
         {"name": "Twice", "isapiagent": True},
         {"name": "twice ", "isapiagent": True, "isdisabled": True},
         {"name": "api-integrator", "isapiagent": True},
@@ -197,6 +199,44 @@ REFUSED: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     ),
     "the run's own application, disabled": (APPLICATION, {"name": "Automation", "enabled": False}, ["this run itself"]),
     "the run's own application, absent": (APPLICATION, {"name": "Automation", "state": "absent"}, ["this run itself"]),
+    "a built-in role": (
+        ROLE,
+        {"name": "standard user", "permissions": {"tickets": "read"}},
+        ["role 'standard user'", "is a built-in role", "allow_built_in"],
+    ),
+    "a built-in role, absent": (ROLE, {"name": "Administrator", "state": "absent"}, ["is a built-in role"]),
+    "a role in use, absent": (
+        ROLE,
+        {"name": "Read Only", "state": "absent"},
+        ["role 'Read Only'", "is a role of the agent 'api-used'", "force"],
+    ),
+    "a level that there is not": (
+        ROLE,
+        {"name": "R", "permissions": {"customers": "view"}},
+        ["permissions.customers must be none, names, read or modify"],
+    ),
+    "a misspelt permission": (
+        ROLE,
+        {"name": "R", "permissions": {"ticket": "read"}},
+        ["permissions.ticket is not an option", "did you mean tickets?"],
+    ),
+    "a permission as a claim": (
+        ROLE,
+        {"name": "R", "claims": [{"type": "Tx", "value": "2"}]},
+        ["claims[0].type: Tx is a permission", "permissions.tickets"],
+    ),
+    "a claim without a value": (ROLE, {"name": "R", "claims": [{"type": "Px"}]}, ["value", "claims"]),
+    "claims as a property": (
+        ROLE,
+        {"name": "R", "properties": {"Claims": []}},
+        ["properties holds Claims", "option claims"],
+    ),
+    "no such role id": (
+        ROLE,
+        {"role_id": "00000000-0000-4000-8000-000000000000"},
+        ["there is none with this id"],
+    ),
+    "info: role and id": (ROLE_INFO, {"name": "x", "role_id": "y"}, ["mutually exclusive"]),
     "a scope with a blank": (
         APPLICATION,
         {"name": "App", "scopes": ["all", "read:tickets edit:tickets"]},
@@ -248,6 +288,10 @@ BEFORE_HALO = [
     "two login agents",
     "info: name and id",
     "a misspelt option",
+    "a level that there is not",
+    "a misspelt permission",
+    "a claim without a value",
+    "info: role and id",
 ]
 
 
@@ -319,6 +363,8 @@ def test_each_guard_has_its_override(sandbox: Sandbox, folder: Path) -> None:
             task("delete a human that is meant", AGENT, name="Old Hand", state="absent", api_only=False),
             task("disable one in use", AGENT, name="api-used", enabled=False, force=True),
             task("delete one in use", AGENT, name="api-used", state="absent", force=True),
+            task("a built-in role", ROLE, name="Standard User", permissions={}, allow_built_in=True),
+            task("delete a role in use", ROLE, name="Read Only", state="absent", force=True),
             task("one of two", AGENT, agent_id=9, email="nine@example.com"),
             task("a team of two", AGENT, agent_id=9, teams=["6"]),
             task(

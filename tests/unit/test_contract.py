@@ -105,7 +105,12 @@ def samples(types: Types, field: Field) -> list[Any]:
     if isinstance(field, Text):
         return ["x", ""]
     # a field of a resource's own: its choices are all that it takes
-    return list(field.option["choices"])
+    if "options" not in field.option:
+        return list(field.option["choices"])
+    words = {name: list(option.get("choices", (True, False))) for name, option in field.option["options"].items()}
+    if field.option["type"] == "list":
+        return [[dict.fromkeys(words, "x")], []]
+    return [{name: word} for name in words for word in words[name]]
 
 
 @every_resource

@@ -15,6 +15,13 @@ from ansible_collections.haloops.halo.plugins.module_utils.plan import Change, p
 from ansible_collections.haloops.halo.plugins.module_utils.resources.agent import AGENT
 from ansible_collections.haloops.halo.plugins.module_utils.resources.application import APPLICATION, METHODS
 from ansible_collections.haloops.halo.plugins.module_utils.resources.integrator import INTEGRATOR
+from ansible_collections.haloops.halo.plugins.module_utils.resources.role import (
+    NAMED,
+    PERMISSIONS,
+    ROLE,
+    OtherClaims,
+    Permissions,
+)
 from ansible_collections.haloops.halo.plugins.module_utils.spec import (
     Choice,
     Field,
@@ -355,6 +362,12 @@ def _wish(field: Field) -> st.SearchStrategy[Any]:
         return st.booleans()
     if isinstance(field, (Text, NameRef)):
         return _TEXTS
+    if isinstance(field, Permissions):
+        words = {name: st.none() | st.sampled_from(list(one.words)) for name, one in PERMISSIONS.items()}
+        return st.fixed_dictionaries({}, optional=words)
+    if isinstance(field, OtherClaims):
+        claim = st.fixed_dictionaries({"type": _NAMES.filter(lambda kind: kind not in NAMED), "value": _NAMES})
+        return st.lists(claim, max_size=4)
     return st.sampled_from(["agent", "user"])  # the login type
 
 
@@ -383,7 +396,7 @@ def _objects(resource: Resource) -> st.SearchStrategy[dict[str, Any] | None]:
     return st.none() | _wishes(resource).map(lambda wish: _carry_out(resource, None, plan(resource, None, wish)))
 
 
-@pytest.mark.parametrize("resource", [AGENT, APPLICATION, INTEGRATOR], ids=lambda resource: resource.key)
+@pytest.mark.parametrize("resource", [AGENT, APPLICATION, INTEGRATOR, ROLE], ids=lambda resource: resource.key)
 def test_a_plan_that_was_carried_out_leaves_nothing_to_do(resource: Resource) -> None:
     @settings(max_examples=150, deadline=None)
     @given(_objects(resource), _wishes(resource), st.booleans())
@@ -397,7 +410,7 @@ def test_a_plan_that_was_carried_out_leaves_nothing_to_do(resource: Resource) ->
     holds()
 
 
-@pytest.mark.parametrize("resource", [AGENT, APPLICATION, INTEGRATOR], ids=lambda resource: resource.key)
+@pytest.mark.parametrize("resource", [AGENT, APPLICATION, INTEGRATOR, ROLE], ids=lambda resource: resource.key)
 def test_what_is_predicted_has_the_keys_of_what_is_there(resource: Resource) -> None:
     @settings(max_examples=100, deadline=None)
     @given(_objects(resource), _wishes(resource))

@@ -15,6 +15,7 @@ from ansible_collections.haloops.halo.plugins.module_utils.errors import HaloErr
 from ansible_collections.haloops.halo.plugins.module_utils.resources.agent import AGENT
 from ansible_collections.haloops.halo.plugins.module_utils.resources.application import APPLICATION, METHODS, is_system
 from ansible_collections.haloops.halo.plugins.module_utils.resources.integrator import INTEGRATOR
+from ansible_collections.haloops.halo.plugins.module_utils.resources.role import ROLE
 from ansible_collections.haloops.halo.plugins.module_utils.spec import (
     CONNECTION,
     Choice,
@@ -383,10 +384,11 @@ VIEWS = {
         "system",
     },
     "integrator": {"client_id", "hosted", "login_agent"},
+    "role": {"id", "name", "permissions", "claims", "built_in"},
 }
 
 
-@pytest.mark.parametrize("resource", [AGENT, APPLICATION, INTEGRATOR], ids=lambda resource: resource.key)
+@pytest.mark.parametrize("resource", [AGENT, APPLICATION, INTEGRATOR, ROLE], ids=lambda resource: resource.key)
 @pytest.mark.parametrize("raw", [{}, {"id": 1, "clientSecret": "s3cret", "client_secret_halointegrator": "s3cret"}])
 def test_a_public_view_always_has_the_promised_keys_and_no_secret(resource: Any, raw: dict[str, Any]) -> None:
     view = resource.public(raw)

@@ -1,0 +1,13 @@
+# Copyright: (c) 2026, Halo Ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from ..module_utils.resources.role import ROLE
+from ..module_utils.run import manage
+from ..plugin_utils.action import HaloAction
+
+
+class ActionModule(HaloAction):
+    operation = manage(ROLE)
