@@ -18,7 +18,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 
 from .client import Client
 from .errors import HaloError, LoginError, Refused, one_line, redact
-from .lifecycle import ADOPT, Entry, Label, due_at, is_empty, secrets_of
+from .lifecycle import ADOPT, Entry, Label, due_at, is_empty, made_at, secrets_of
 from .lifecycle import dismantle as without_application
 from .options import complaints
 from .resources.agent import AGENT
@@ -28,11 +28,13 @@ from .rotation import Clock, Ledger, Outcome, Proof, Seen, Store, Wish, Work, al
 from .run import Params, Planned, Result, apply, naming, plan_resource, rebind, retire, try_login
 from .schedule import DEFAULT_JITTER, MOST_JITTER, Age, Window, age_key, window
 from .secret import Rotation
-from .spec import Option, Ref, Resource, Spec, compose, fold
+from .spec import FLEET, Option, Ref, Resource, Spec, compose, fold
 from .trail import Notes, NullTrail, Trail
 
 # stands for the id of an agent that the run is yet to make
 NEW = "new"
+# why a secret is replaced, where that is neither Halo's doing nor the user's
+SECRET_DRIFT = {"invalid": "secret: the stored one does not log in", "missing": "secret: the store has none"}
 
 
 def _part(resource: Resource, without: tuple[str, ...]) -> Option:
@@ -68,6 +70,7 @@ BINDING: Option = {
 BINDINGS = Spec(
     {
         "bindings": {"type": "list", "elements": "dict", "options": BINDING},
+        "bindings_extra": {"type": "list", "elements": "dict", "default": []},
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         "acknowledge": {
             "type": "dict",
@@ -92,6 +95,7 @@ BINDINGS = Spec(
         },
         "log_path": {"type": "path"},
         "defer_failure": {"type": "bool", "default": False},
+        "fleet": FLEET,
         "decommission_agent": {"type": "str", "choices": ["keep", "disable", "delete"], "default": "disable"},
         "decommission_adopted": {"type": "bool", "default": False},
     },
@@ -341,6 +345,9 @@ class _Binding:
         moves = isinstance(ledger, Ledger) and ledger.old is not None
         self.halo = _InHalo(tenant, spec, ledger.entry if isinstance(ledger, Ledger) else {}, moves)
         self.work: Work | None = None
+        # as the store has it before the run changes it
+        self.found: Entry = ledger.entry if isinstance(ledger, Ledger) else {}
+        self.refused: list[str] = []
         self.warnings: list[str] = []
         self.age = Age(
             spec["max_age_days"],
@@ -382,8 +389,13 @@ class _Binding:
     def consider(self) -> None:
         # a second look repeats what the first one warned of
         self.warnings.clear()
-        if self.work:
+        if not self.work:
+            return
+        try:
             self.work.consider()
+        except Refused:
+            self.refused = self.halo.drift_behind_guards()
+            raise
 
     def carry_out(self) -> None:
         if not self.work:
@@ -405,13 +417,40 @@ class _Binding:
         """Whether the run itself logs in with this binding's application."""
         return self.halo.looked and self.halo.is_own()
 
+    def stored_drift(self) -> list[str]:
+        """What was wrong with the stored secret, and what an earlier run left undone, in sentences."""
+        found, outcome = self.found, self.outcome
+        if not found:
+            return []
+        said = []
+        if found["pending"] and outcome.rotated:
+            since = found["pending"]["made_at"]
+            said.append(f"secret: one is pending since {since}, from a run that did not finish")
+        elif outcome.reason == "expired":
+            said.append(self._aged(found["current"]))
+        elif outcome.reason in SECRET_DRIFT:
+            said.append(SECRET_DRIFT[outcome.reason])
+        if found["outstanding"]["deliver"] and self.spec["on_rotated"]:
+            said.append("secret: it has yet to be delivered by on_rotated")
+        if retire := ", ".join(str(item["agent_id"]) for item in found["outstanding"]["retire"]):
+            said.append(f"previous agent: {retire} has yet to be retired")
+        return said
+
+    def _aged(self, current: Label) -> str:
+        made, due, days = made_at(current), due_at(current, self.age), self.age.max_age_days
+        if made is None or due is None or days is None:
+            return "secret: its age is not known"
+        full = made + datetime.timedelta(days=days)
+        if self.tenant.clock.now() >= full:
+            return f"secret: expired on {full:%Y-%m-%d} (max_age_days: {days})"
+        return f"secret: due since {due:%Y-%m-%d} (max_age_days: {days})"
+
     def conclude(self, result: Result) -> None:
         """Add this binding to the result of the run."""
         halo, outcome = self.halo, self.outcome
         stored = self.work.ledger.entry if self.work else {}
         label = stored.get("current") or stored.get("pending") or {}
-        planned = halo.changes() if halo.looked else []
-        drift = [sentence for change in planned for sentence in change] if halo.looked else []
+        drift = [*(halo.drift() if halo.looked else self.refused), *self.stored_drift()]
         if self.work and self.work.renamed_from:
             drift.append(f"stored secret: under the name {self.work.renamed_from} instead of {self.name}")
         changed = outcome.changed or (halo.looked and halo.changed)
@@ -483,6 +522,8 @@ class _InHalo:
         self.looked = False
         self.agent_id: t.Any = None
         self.changed = False
+        # what is to be said of the agent that it logs in as now
+        self._remark = ""
 
     # What is there
 
@@ -497,6 +538,7 @@ class _InHalo:
         if self._moves:
             _check_taken(self.login, self._spec["renamed_from"], self._stored)
         login, rotation = self.login.change.after or {}, self.login.rotation
+        self._remark = self._about(rotation.previous_agent_id)
         exists = self.login.current is not None
         self.changed = self.agent.change.changed or self.login.change.changed
         # check mode has not granted the new scopes
@@ -515,6 +557,16 @@ class _InHalo:
             changes=self.changed,
             untestable=any("enabled" in one.change.fields and one.current for one in (self.agent, self.login)),
         )
+
+    def _about(self, agent_id: t.Any) -> str:
+        """What is wrong with an agent to log in as. Halo's ``/Agent``, which was read before."""
+        if agent_id is None:
+            return ""
+        rows = self._client.cached(AGENT.path, AGENT.query)
+        row = next((row for row in rows if fold(row["id"]) == fold(agent_id)), None)
+        if row is None:
+            return " (no such agent)"
+        return "" if row.get("isapiagent") else " (a human agent)"
 
     def _plan_agent(self) -> Planned:
         name = self._spec["agent"]["name"]
@@ -667,17 +719,35 @@ class _InHalo:
 
     # What is said of it
 
-    def changes(self) -> list[list[str]]:
-        """What drifted, in sentences: of the agent, and of what logs in as it."""
-        login = list(self.login.change.drift()) if self.login.current is not None else []
+    def drift(self) -> list[str]:
+        """What is not as declared, in sentences: of the agent, and of what logs in as it."""
+        # what an agent has too would be taken for the agent's
+        both = ("name:", "enabled:")
+        login = [f"application {text}" if text.startswith(both) else text for text in self.login.change.drift()]
         rotation = self.login.rotation
+        was = (self.login.change.before or {}).get("login_agent") or {}
         if rotation.reason == "created":
             login = ["there is no such application"]
+        elif self.login.current is None:
+            login = []
         elif rotation.previous_agent_id is not None or rotation.reason == "agent_changed":
-            was = (self.login.change.before or {}).get("login_agent") or {}
             name = was.get("name") or was.get("id") or "nobody"
-            login.append(f"login agent: {name} instead of {(self.agent.change.after or {}).get('name')}")
-        return [self.agent.change.drift(), login]
+            agent = (self.agent.change.after or {}).get("name")
+            login.append(f"login agent: {name}{self._remark} instead of {agent}")
+        elif rotation.reason == "login_type_changed":
+            login.append(f"login type: {(self.login.change.before or {}).get('login_type')} instead of agent")
+        return [*self.agent.change.drift(), *login]
+
+    def drift_behind_guards(self) -> list[str]:
+        """What a guard keeps from being changed is drift as well: the same with all that may be allowed allowed."""
+        allowed = dict.fromkeys(("allow_self", "allow_system", "allow_hosted"), True)
+        agent = {**self._spec["agent"], "allow_conversion": True}
+        other = _InHalo(self._tenant, {**self._spec, **allowed, "agent": agent}, self._stored, self._moves)
+        try:
+            other.look()
+        except HaloError:
+            return other.drift() if other.looked else []
+        return other.drift()
 
     def handover(self, client_id: t.Any) -> str:
         """The text for Halo's support where it hosts the Integrator; it names the client ID, not the secret."""

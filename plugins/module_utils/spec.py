@@ -477,6 +477,12 @@ CONNECTION: dict[str, Option] = {
     "halo_retry_seconds": _connection_option("HALO_RETRY_SECONDS", type="int"),
 }
 
+# of a run over many tenants: what concerns them together
+FLEET: Option = {
+    "type": "dict",
+    "options": {"max_failed": {"type": "str"}, "fail_on_drift": {"type": "bool", "default": False}},
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Spec:

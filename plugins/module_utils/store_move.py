@@ -13,7 +13,7 @@ from .errors import HaloError, TenantBusy
 from .lifecycle import LABELS, Entry, Label, is_empty, secrets_of
 from .rotation import Proof, Store
 from .run import Result, naming
-from .spec import Option, Spec
+from .spec import FLEET, Option, Spec
 from .trail import Notes, NullTrail, Trail
 
 PLACE: Option = {
@@ -27,6 +27,7 @@ STORE_MOVE = Spec(
         "source": {"type": "dict", "options": PLACE},
         "target": {"type": "dict", "options": PLACE},
         "log_path": {"type": "path"},
+        "fleet": FLEET,
     },
     {"required_one_of": [["source", "target"]]},
 )

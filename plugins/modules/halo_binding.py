@@ -21,6 +21,7 @@ description:
   - It always runs on the controller, where the store is, whatever the host's connection, and needs C(requests) there.
 extends_documentation_fragment:
   - haloops.halo.connection
+  - haloops.halo.fleet
   - haloops.halo.attributes
 options:
   bindings:
@@ -161,6 +162,13 @@ options:
         description: Allow a new secret although Halo hosts the Integrator.
         type: bool
         default: false
+  bindings_extra:
+    description:
+      - Further ones, by the same options, as those of one tenant beside the O(bindings) of its group. A name that is in
+        both is refused.
+    type: list
+    elements: dict
+    default: []
   state:
     description:
       - V(absent) takes the bindings out of service; their applications are deleted, their agents retired, and the last

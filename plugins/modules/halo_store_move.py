@@ -23,6 +23,7 @@ description:
   - It always runs on the controller, where the stores are, whatever the host's connection, and needs C(requests) there.
 extends_documentation_fragment:
   - haloops.halo.connection
+  - haloops.halo.fleet
   - haloops.halo.attributes
 options:
   source:

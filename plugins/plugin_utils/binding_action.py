@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import typing as t
+from collections.abc import Mapping
 
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
@@ -18,8 +19,10 @@ from ..module_utils.http import sleep
 from ..module_utils.module import internal_error
 from ..module_utils.rotation import Store, deliver
 from ..module_utils.run import Context, Operation, execute
+from ..module_utils.spec import fold
 from .action import HaloAction, Result, say
 from .compat import run_folder
+from .fleet import as_one_of_many
 from .stores import from_variables, import_stores, open_store
 from .tokens import TokenCache
 from .trail import open_trail
@@ -46,15 +49,25 @@ class BindingAction(HaloAction):
     def run(self, tmp: t.Any = None, task_vars: t.Any = None) -> Result:
         task_vars = task_vars or {}
         result: Result = ActionBase.run(self, tmp, task_vars)
+        fleet = self._task.args.get("fleet")
+        if not isinstance(fleet, Mapping):
+            return {**result, **self._one(task_vars)}
+        check_mode = bool(self._task.check_mode)
+        return {**result, **as_one_of_many(fleet, task_vars, check_mode, lambda: self._one(task_vars))}
+
+    def _one(self, task_vars: Result) -> Result:
+        """The result of the work on one tenant."""
         if self._task.async_val:
             return {
-                **result,
                 "failed": True,
                 "msg": "The stored secrets are the controller's, and async would write them to disk. Remove async.",
             }
         with self._environment():
-            self._task.args = {**self._of_role(task_vars), **self._with_connection(task_vars)}
-            result.update(self._validated(self.operation.spec, lambda params: self._guarded(params, task_vars)))
+            try:
+                self._task.args = _joined({**self._of_role(task_vars), **self._with_connection(task_vars)})
+            except HaloError as error:
+                return {"failed": True, "msg": str(error)}
+            result = self._validated(self.operation.spec, lambda params: self._guarded(params, task_vars))
         # it would be the largest part of what a run keeps, and the options of a store may hold its credentials
         result.pop("invocation", None)
         return result
@@ -119,3 +132,23 @@ class BindingAction(HaloAction):
                     hint="It must be there before a secret is made. Give its path, relative to the inventory.",
                 )
             spec["on_rotated"] = found
+
+
+def _joined(args: Result) -> Result:
+    """The arguments with ``bindings_extra`` among the ``bindings``.
+
+    :raises HaloError: a name is in both
+    """
+    bindings, extra = args.get("bindings") or [], args.get("bindings_extra")
+    if not (extra and isinstance(extra, list) and isinstance(bindings, list)):
+        # what is of a wrong type is left to the validation
+        return args
+    names = {fold(spec.get("name")) for spec in bindings if isinstance(spec, Mapping)}
+    for spec in extra:
+        if isinstance(spec, Mapping) and fold(spec.get("name")) in names:
+            raise HaloError(
+                f"the binding '{spec['name']}' is in both bindings (halo_integration_bindings) and bindings_extra "
+                "(halo_integration_bindings_extra).",
+                hint="Give it another name in one of them, or declare it in one place.",
+            )
+    return {**args, "bindings": [*bindings, *extra], "bindings_extra": []}

@@ -221,9 +221,9 @@ class Tenant:
         _send(f"{self.url}/api/{path}", json.dumps(rows).encode(), **headers)
 
     def delete(self, path: str) -> None:
-        request = urllib.request.Request(
-            f"{self.url}/api/{path}", method="DELETE", headers={"Authorization": f"Bearer {self.token()}"}
-        )
+        """The same, of an object that someone else deletes."""
+        headers = {"Authorization": f"Bearer {self.token()}"}
+        request = urllib.request.Request(f"{self.url}/api/{path}", headers=headers, method="DELETE")
         urllib.request.urlopen(request, timeout=30).close()
 
     # The store
@@ -529,8 +529,10 @@ class Host:
 
     @property
     def message(self) -> str:
-        """What the failed tasks said."""
-        return "\n".join(str(task["result"].get("msg")) for task in self.tasks if task["outcome"] == "failed")
+        """What the failed tasks said, and what was noted for the end of the run."""
+        said = [task["result"].get("msg") for task in self.tasks if task["outcome"] == "failed"]
+        noted = [(task["result"].get("ansible_facts") or {}).get("halo_integration_failure") for task in self.tasks]
+        return "\n".join(str(text) for text in (*noted, *said) if text)
 
     @property
     def names(self) -> list[str]:

@@ -256,7 +256,7 @@ def test_the_collections_playbooks_over_a_fleet(fleet: Fleet) -> None:
     assert len(noted) == 8
     assert not leaks(tenants, {"the trail": log.read_bytes()})
 
-    done = fleet.play(tenants, Play("decommission", back))
+    done = fleet.play(tenants, Play("decommission", (*back, "-e", "halo_decommission_confirm=3")))
     assert done.status == 0, done.stdout
     assert log.read_text().count('"action": "delete"') == 3
     for tenant in tenants:

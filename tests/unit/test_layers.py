@@ -24,6 +24,7 @@ ORDER = [
     "plugin_utils/store_move.py",
     "plugin_utils/binding_action.py",
     "plugin_utils/trail.py",
+    "plugin_utils/fleet.py",
     "plugin_utils/stores/",
     "plugin_utils/action.py",
     "plugin_utils/connection.py",

@@ -1,0 +1,192 @@
+# Copyright: (c) 2026, Halo Ops contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A run over many tenants: none that fails stops another, too many stop the run, and the end says all of it.
+
+Ansible ends a play whose whole batch failed, be it a batch of one. Therefore a tenant that fails is noted here, its
+host goes on, and it fails in a second play, together with the others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import typing as t
+from collections.abc import Mapping
+
+from ansible.errors import AnsibleError
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ..module_utils.errors import HaloError
+from .compat import run_folder
+
+Result = dict[str, t.Any]
+
+BEGUN, FAILED, DRIFTED, STOPPED = "begun", "failed", "drifted", "stopped"
+SAID = {
+    FAILED: "This tenant failed; its line above says why.",
+    DRIFTED: "This tenant is not as the inventory declares it; its line above says how.",
+}
+
+
+class Record:
+    """What became of the tenants of a run so far, as all its workers know it.
+
+    A file in the run's own temporary folder. What is appended in one write is whole, whoever else appends.
+    """
+
+    def __init__(self, path: str | None = None) -> None:
+        self._path = path or os.path.join(run_folder(), "halo_fleet")
+
+    def note(self, host: str, state: str) -> None:
+        with open(self._path, "a", encoding="utf-8") as file:
+            file.write(f"{state} {host}\n")
+
+    def hosts(self, state: str) -> list[str]:
+        """Those that were noted with this state, in that order, each once."""
+        with contextlib.suppress(FileNotFoundError), open(self._path, encoding="utf-8") as file:
+            noted = [line.rstrip("\n").partition(" ") for line in file]
+            return list(dict.fromkeys(host for kind, _blank, host in noted if kind == state))
+        return []
+
+    def close(self) -> tuple[Record, bool]:
+        """End this record, so that a further playbook of the same run begins another.
+
+        :returns: what was recorded, and whether this call was the one that ended it
+        """
+        closed = self._path + ".closed"
+        try:
+            os.replace(self._path, closed)
+        except FileNotFoundError:
+            return Record(closed), False
+        return Record(closed), True
+
+
+def allowed(max_failed: t.Any, tenants: int) -> int | None:
+    """How many tenants may fail before a run stops; None for any number.
+
+    :param max_failed: ``halo_max_failed``, a number or per cent of the whole fleet
+    :param tenants: how many the fleet has
+    :raises HaloError: it is neither
+    """
+    text = "" if max_failed is None else str(max_failed).strip()
+    if not text:
+        return None
+    found = re.fullmatch(r"(\d+)\s*(%?)", text, re.ASCII)
+    if not found or (found[2] and int(found[1]) > 100):
+        raise HaloError(f"halo_max_failed must be a number, or per cent of the fleet such as 5%, not {text}.")
+    return int(found[1]) * tenants // 100 if found[2] else int(found[1])
+
+
+def as_one_of_many(
+    fleet: Mapping[str, t.Any], task_vars: Result, check_mode: bool, work: t.Callable[[], Result]
+) -> Result:
+    """Do the work for one tenant of a run over many, unless too many others have failed.
+
+    :param fleet: the option ``fleet`` of ``halo_binding``
+    :param work: gives the result of the task
+    :returns: that result, without a failure of the host: it is in the fact ``halo_integration_failure``
+    """
+    record, host = Record(), str(task_vars["inventory_hostname"])
+    try:
+        most = allowed(fleet.get("max_failed"), len(task_vars["ansible_play_hosts_all"]))
+        if most is not None and len(record.hosts(FAILED)) > most:
+            record.note(host, STOPPED)
+            reason = f"More than {most} tenants have failed (halo_max_failed): this one is not tried."
+            return {"changed": False, "skipped": True, "skip_reason": reason, "pending_actions": [], "bindings": {}}
+        record.note(host, BEGUN)
+        result = work()
+    except (HaloError, AnsibleError) as error:
+        result = {"failed": True, "msg": str(error)}
+    result = {"changed": False, "pending_actions": [], "bindings": {}, **result}
+    if result.get("failed") or result.get("msg"):
+        return {**result, **failure(record, host, str(result.get("msg")))}
+    if check_mode and result["changed"] and fleet.get("fail_on_drift"):
+        record.note(host, DRIFTED)
+    return result
+
+
+def failure(record: Record, host: str, text: str) -> Result:
+    """Note that a tenant failed, and give what its host has to know of it."""
+    record.note(host, FAILED)
+    return {"failed": False, "ansible_facts": {"halo_integration_failure": text}}
+
+
+def retry_file(report: str) -> str:
+    """The path of the file for ``--limit @`` beside a report."""
+    return os.path.splitext(report)[0] + ".retry"
+
+
+class FleetAction(ActionBase):
+    """Note that a tenant failed; or, at the end of a run, report over all of them and fail those that failed."""
+
+    _supports_check_mode = True
+
+    def run(self, tmp: t.Any = None, task_vars: t.Any = None) -> Result:
+        task_vars = task_vars or {}
+        result: Result = {**super().run(tmp, task_vars), "changed": False}
+        _dummy, args = self.validate_argument_spec(OPTIONS, mutually_exclusive=[["failure", "hosts"]])
+        record, host = Record(), str(task_vars["inventory_hostname"])
+        if args["hosts"] is None:
+            text = args["failure"]
+            if not text:
+                return result
+            return {**result, **(failure(record, host, text) if args["noted"] else {"failed": True, "msg": text})}
+        record, first = record.close()
+        if first:
+            result.update(self._report(record, args, task_vars))
+        for state, text in SAID.items():
+            if not result.get("failed") and host in record.hosts(state):
+                result.update(failed=True, msg=text)
+        return result
+
+    def _report(self, record: Record, args: Result, task_vars: Result) -> Result:
+        """Have the report written over the whole fleet, say what was not tried, and write the file for a retry."""
+        begun, failed = set(record.hosts(BEGUN)), set(record.hosts(FAILED))
+        untried = [host for host in args["hosts"] if host not in begun]
+        tried = [host for host in args["hosts"] if host in begun]
+        result = self._run_report(args["report"], {**task_vars, "ansible_play_hosts_all": tried})
+        again = [host for host in args["hosts"] if host in failed or host not in begun]
+        say = Display().display
+        if record.hosts(STOPPED):
+            say(f"Stopped, since more tenants failed than halo_max_failed allows. Not tried: {len(untried)}")
+        if result.get("failed") or not args["report"].get("path"):
+            return {**result, "untried": len(untried)}
+        path = retry_file(args["report"]["path"])
+        try:
+            if again:
+                with open(path, "w", encoding="utf-8") as file:
+                    file.writelines(f"{host}\n" for host in again)
+                say(f"To try what failed or was not tried: --limit @{path}")
+            else:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
+        except OSError as error:
+            return {**result, "failed": True, "msg": f"{path} could not be written: {error.strerror}."}
+        return {**result, "untried": len(untried), **({"retry": path} if again else {})}
+
+    def _run_report(self, options: Result, task_vars: Result) -> Result:
+        task = self._task.copy()
+        task.args = options
+        action = self._shared_loader_obj.action_loader.get(
+            "haloops.halo.halo_report",
+            task=task,
+            connection=self._connection,
+            play_context=self._play_context,
+            loader=self._loader,
+            templar=self._templar,
+            shared_loader_obj=self._shared_loader_obj,
+        )
+        result: Result = action.run(task_vars=task_vars)
+        return result
+
+
+OPTIONS: dict[str, t.Any] = {
+    "failure": {"type": "str"},
+    "noted": {"type": "bool", "default": False},
+    "hosts": {"type": "list", "elements": "str"},
+    "report": {"type": "dict", "default": {}},
+}
