@@ -1,7 +1,7 @@
 # Needs make, git and a Python of version 3.11 or newer; everything else is installed into .venv and .build.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test sandbox bench kills races faults conformance lint sanity importer integration matrix docs build release packages ci clean
+.PHONY: help demo test sandbox bench kills races faults conformance fleet lint sanity importer integration matrix docs build release packages ci clean
 
 PORT = 8765
 TENANTS = 3
@@ -20,7 +20,7 @@ VENV_TOOLS := tools/venv.sh tools/pick_python.sh
 install = @tools/venv.sh $(1) "$$(tools/pick_python.sh)" -r $(2) && touch $@
 
 # The tools call each other by name.
-demo test bench kills races faults conformance build: export PATH := $(VENV):$(PATH)
+demo test bench kills races faults conformance fleet build: export PATH := $(VENV):$(PATH)
 lint release: export PATH := $(LINT):$(PATH)
 docs: export PATH := $(DOCS):$(PATH)
 importer: export PATH := $(IMPORTER):$(PATH)
@@ -56,6 +56,10 @@ faults: .venv/test.ok $(LINK)  ## every fault at every request, and the tables o
 
 conformance: .venv/test.ok $(LINK)  ## prove what each store must do, and write the table of it into the documentation
 	$(VENV)/python -m pytest tests/scenario/test_conformance.py --write-conformance $(PYTEST_ARGS)
+
+FLEET = 200
+fleet: .venv/test.ok $(LINK)  ## the playbooks over 200 tenants, seven of which fail (long); FLEET=500
+	$(VENV)/python -m pytest tests/scenario/test_fleet.py -n0 --fleet $(FLEET) $(PYTEST_ARGS)
 
 LINTERS = "ruff check --output-format concise ." codespell "yamllint -s ." "shellcheck .ci/run tools/*.sh" \
 	"mypy -p ansible_collections.haloops.halo.plugins" "mypy tools" "antsibull-changelog lint" \

@@ -27,6 +27,7 @@ LONGEST = (
     "test_races.py",
     "test_store_servers.py",
     "test_role_plays.py",
+    "test_fleet.py",
     "test_role.py",
 )
 sys.path.insert(0, str(ROOT / "tests" / "sandbox"))

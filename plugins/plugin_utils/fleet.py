@@ -145,7 +145,9 @@ class FleetAction(ActionBase):
 
     def _report(self, record: Record, args: Result, task_vars: Result) -> Result:
         """Have the report written over the whole fleet, say what was not tried, and write the file for a retry."""
-        begun, failed = set(record.hosts(BEGUN)), set(record.hosts(FAILED))
+        failed = set(record.hosts(FAILED))
+        # one whose variables could not be had failed before it began
+        begun = failed.union(record.hosts(BEGUN))
         untried = [host for host in args["hosts"] if host not in begun]
         tried = [host for host in args["hosts"] if host in begun]
         result = self._run_report(args["report"], {**task_vars, "ansible_play_hosts_all": tried})

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import copy
 import dataclasses
 import fcntl
 import functools
@@ -293,12 +294,9 @@ class Tenant:
                 path.unlink()
 
     def _files(self) -> list[tuple[Path, Variables]]:
-        vault = VaultLib([("default", VaultSecret(VAULT_PASSWORD.encode()))])
-        found = []
-        for path in self.inventory.glob("halo_credentials/*/*.yml"):
-            content = path.read_bytes()
-            found.append((path, yaml.safe_load(vault.decrypt(content) if VaultLib.is_encrypted(content) else content)))
-        return found
+        paths = self.inventory.glob("halo_credentials/*/*.yml")
+        # a fleet has many, and each of its tenants asks
+        return [(path, copy.deepcopy(_parsed(path, path.stat().st_mtime_ns))) for path in paths]
 
     def credential(self, name: str = NAME, environment: Mapping[str, str] | None = None, **options: Any) -> Variables:
         """What the lookup gives."""
@@ -341,6 +339,15 @@ class Tenant:
         """Halo and the store, to compare."""
         files = self.inventory.glob("halo_credentials*/**/*")
         return self.state, {path: path.read_bytes() if path.is_file() else None for path in files}
+
+
+@functools.lru_cache(maxsize=5000)
+def _parsed(path: Path, _changed: int) -> Variables:
+    content = path.read_bytes()
+    if VaultLib.is_encrypted(content):
+        content = VaultLib([("default", VaultSecret(VAULT_PASSWORD.encode()))]).decrypt(content)
+    found: Variables = yaml.safe_load(content)
+    return found
 
 
 def _is(name: str, other: str) -> bool:
