@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """The main job, shown on three tenants in the sandbox: provision, provision again, switch the login agent, find drift,
-go on when one tenant fails, and finish what a killed run began.
+go on when one tenant fails and try that one again, and finish what a killed run began.
 
 Everything is left in .build/demo: the inventory, the stored credentials, the report.
 """
@@ -77,14 +77,14 @@ class Demo:
         text = INVENTORY.format(hosts=hosts, agent=self.agent, binding=BINDING)
         (FOLDER / "inventory.yml").write_text(text, encoding="utf-8")
 
-    def command(self, playbook: str) -> list[str]:
+    def command(self, playbook: str, *arguments: str) -> list[str]:
         command = ["ansible-playbook", "-i", "inventory.yml", "--vault-password-file", "vault_password"]
-        command += [f"haloops.halo.{playbook}", "-e", f"halo_report_path={REPORT.relative_to(FOLDER)}"]
+        command += [f"haloops.halo.{playbook}", "-e", f"halo_report_path={REPORT.relative_to(FOLDER)}", *arguments]
         print("$ " + " ".join(command), flush=True)
         return command
 
-    def play(self, playbook: str = "provision", fails: bool = False) -> None:
-        done = subprocess.run(self.command(playbook), cwd=FOLDER, check=False)
+    def play(self, playbook: str = "provision", *arguments: str, fails: bool = False) -> None:
+        done = subprocess.run(self.command(playbook, *arguments), cwd=FOLDER, check=False)
         must(bool(done.returncode) == fails, f"{playbook} ended with status {done.returncode}.")
 
     def writes(self) -> int:
@@ -103,15 +103,18 @@ class Demo:
     def current(self) -> dict[str, dict[str, str]]:
         return {name: entry["current"] for name, entry in self.stored().items()}
 
-    def logs_in(self, name: str, credentials: dict[str, str]) -> bool:
-        asked = {"tenant": name, **{key: credentials[key] for key in ("client_id", "client_secret")}}
-        return bool(self.sandbox.control("POST", "check", asked)["valid"])
+    def logs_in(self, name: str, credentials: dict[str, str]) -> str | None:
+        """The name of the agent that these log in as, None where Halo refuses them."""
+        found = self.sandbox.check(name, credentials["client_id"], credentials["client_secret"])["agent_id"]
+        agents = self.sandbox.state(name)["agents"]
+        return next((agent["name"] for agent in agents if agent["id"] == found), None)
 
     def replaced(self, before: dict[str, dict[str, str]]) -> None:
         """Of each tenant the old secret is dead and the new one logs in."""
         for name, new in self.current().items():
-            must(self.logs_in(name, new), f"{name}: the stored secret does not log in.")
+            must(self.logs_in(name, new) == self.agent, f"{name}: the stored secret does not log in.")
             must(not self.logs_in(name, before[name]), f"{name}: the secret before still logs in.")
+            print(f"{name}: the secret before is refused, the new one logs in as {self.agent}.", flush=True)
 
     def kill(self) -> None:
         """Begin a run, and end it with SIGKILL while Halo's answer to a new secret is on its way."""
@@ -169,15 +172,24 @@ def main() -> None:
         demo.play()
         demo.replaced(made)
 
-        say(f"4. Someone disables the agent of {first}. The audit says so and changes nothing; provision mends it.")
+        say(f"4. Someone disables the agent of {first}, and lets the application of {third} log in as a human agent.")
+        print("The audit says so and changes nothing; provision mends it.", flush=True)
         agent = next(one for one in sandbox.state(first)["agents"] if one["name"] == demo.agent)
         sandbox.put_agents(first, {"id": agent["id"], "isdisabled": True})
+        human = next(one for one in sandbox.state(third)["agents"] if one["name"] == "Bianca Rossi")
+        application = next(one for one in sandbox.state(third)["applications"] if one["displayName"] == BINDING)
+        sandbox.put_applications(third, {"id": application["id"], "loginas_agent_id": human["id"]})
+        sandbox.control("DELETE", "requests")
         demo.play("audit")
+        must(demo.writes() == 0, "the audit wrote to Halo.")
         demo.play()
 
         say(f"5. {second} refuses the login. The others are done, and the run says which failed and why.")
         demo.write_inventory(**{second: "wrong"})
         demo.play(fails=True)
+        print(f"\nWith the right secret in the inventory, {second} alone is tried again.", flush=True)
+        demo.write_inventory()
+        demo.play("provision", "--limit", f"@{REPORT.with_suffix('.retry').relative_to(FOLDER)}")
 
         say(f"6. A run is killed while a new secret for {first} is on its way to Halo. The next run finishes it.")
         before = demo.current()
@@ -186,12 +198,13 @@ def main() -> None:
         demo.kill()
         demo.play()
         demo.replaced(before)
-        must(all(entry["attempt"] == 3 for entry in demo.stored().values()), "a secret was made twice for one cause.")
+        attempts = {name: entry["attempt"] for name, entry in demo.stored().items()}
+        must(attempts == {first: 3, second: 3, third: 4}, f"a secret was made twice for one cause: {attempts}.")
 
     say("Done.")
     print(f"Tenants:      {first}, {second}, {third}")
     print(f"Each has:     the API-only agent {demo.agent}, and the application {BINDING} that logs in as it")
-    print("Secrets:      three for each tenant, one for each login agent; only the last one logs in")
+    print("Secrets:      a new one with each change of the login agent; only the last one logs in")
     print(f"Report:       {REPORT.relative_to(ROOT)}")
     print(f"Credentials:  {(FOLDER / 'halo_credentials').relative_to(ROOT)}, encrypted; to read one:")
     print("              .venv/bin/ansible-vault view --vault-password-file .build/demo/vault_password FILE")
