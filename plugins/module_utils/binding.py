@@ -476,6 +476,7 @@ class _Binding:
             "previous_agent": outcome.previous_agent,
             "warnings": list(dict.fromkeys(self.warnings)),
             "error": str(self.error) if self.error else None,
+            "hint": self.error.hint if self.error else None,
             "handover": handover,
         }
         self.tenant.client.warnings += [f"binding '{self.name}': {text}" for text in dict.fromkeys(self.warnings)]
@@ -845,12 +846,14 @@ def decommission(tenant: Tenant, params: Params) -> Result:
                 "previous_agent": None,
                 "warnings": [],
                 "error": None,
+                "hint": None,
             }
             try:
                 with naming(f"binding '{one.name}'"):
                     _take_out(tenant, one, params["decommission_agent"], row)
             except HaloError as error:
                 row["error"] = str(error.about(instance=tenant.client.instance))
+                row["hint"] = error.hint
                 errors.append(error)
             result["bindings"][one.name] = row
             if row["changed"]:

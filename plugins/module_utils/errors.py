@@ -81,8 +81,9 @@ class HaloError(Exception):
         return printable(text)
 
     def failure(self) -> dict[str, t.Any]:
-        """The same for programs: ``{method, path, status, answer}``; None where there was no answer."""
-        return {"method": self.method, "path": self.path, "status": self.status, "answer": self.answer}
+        """The same for programs: ``{method, path, status, answer, hint}``; None where there was none."""
+        names = ("method", "path", "status", "answer", "hint")
+        return {name: getattr(self, name) for name in names}
 
 
 class LoginError(HaloError):

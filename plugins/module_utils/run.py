@@ -751,7 +751,7 @@ def try_login(client: Client, *, whom: bool = True) -> tuple[Result, LoginError 
             raise
         answer["error"] = str(error.about(instance=client.instance))
         if error.status == 401:
-            about = {**error.failure(), "instance": error.instance, "hint": error.hint}
+            about = {**error.failure(), "instance": error.instance}
             return answer, LoginError(error.message, **about)
     answer["valid"] = True
     if me.get("id") is not None:

@@ -170,7 +170,7 @@ error:
   description: What Halo answered to the request that failed.
   returned: failure, when a request failed
   type: dict
-  sample: {method: POST, path: /Agent, status: 400, answer: "name: A name is required"}
+  sample: {method: POST, path: /Agent, status: 400, answer: "name: A name is required", hint: null}
 """
 
 from ansible_collections.haloops.halo.plugins.module_utils.module import run_module

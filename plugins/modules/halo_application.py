@@ -207,7 +207,7 @@ error:
   description: What Halo answered to the request that failed.
   returned: failure, when a request failed
   type: dict
-  sample: {method: POST, path: /Application, status: 400, answer: "Invalid scope"}
+  sample: {method: POST, path: /Application, status: 400, answer: "Invalid scope", hint: null}
 """
 
 from ansible_collections.haloops.halo.plugins.module_utils.module import run_module

@@ -379,6 +379,9 @@ bindings:
     error:
       description: What failed for this binding; null where nothing did.
       type: str
+    hint:
+      description: What to do about it, the end of RV(bindings.error); null where there is nothing to say.
+      type: str
     handover:
       description: The text for Halo's support, where Halo hosts the Integrator and its secret was changed.
       type: str
@@ -401,6 +404,7 @@ bindings:
       previous_agent: null
       warnings: []
       error: null
+      hint: null
       handover: null
 pending_actions:
   description:
@@ -431,7 +435,7 @@ error:
   description: What Halo answered to the request that failed.
   returned: failure
   type: dict
-  sample: {method: POST, path: /Application, status: 400, answer: "Invalid scope"}
+  sample: {method: POST, path: /Application, status: 400, answer: "Invalid scope", hint: null}
 """
 
 from ansible_collections.haloops.halo.plugins.module_utils.binding import BINDINGS

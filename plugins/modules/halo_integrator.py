@@ -84,7 +84,7 @@ error:
   description: What Halo answered to the request that failed.
   returned: failure, when a request failed
   type: dict
-  sample: {method: POST, path: /Control, status: 403, answer: null}
+  sample: {method: POST, path: /Control, status: 403, answer: null, hint: null}
 """
 
 from ansible_collections.haloops.halo.plugins.module_utils.module import run_module

@@ -140,7 +140,7 @@ error:
   description: What Halo answered to the request that failed.
   returned: failure
   type: dict
-  sample: {method: POST, path: /token, status: 503, answer: "Service unavailable"}
+  sample: {method: POST, path: /token, status: 503, answer: "Service unavailable", hint: null}
 """
 
 from ansible_collections.haloops.halo.plugins.module_utils.module import run_on_controller

@@ -96,7 +96,7 @@ def test_text(about: dict[str, str], text: str) -> None:
 
 def test_for_programs() -> None:
     error = HaloError("It failed.", method="GET", path="/Agent", status=500, answer="No.", hint="Try.")
-    assert error.failure() == {"method": "GET", "path": "/Agent", "status": 500, "answer": "No."}
+    assert error.failure() == {"method": "GET", "path": "/Agent", "status": 500, "answer": "No.", "hint": "Try."}
 
 
 def test_about_fills_in_what_is_not_known_yet() -> None:
