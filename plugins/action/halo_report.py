@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ..plugin_utils.report import ReportAction
+from ..plugin_utils.report_action import ReportAction
 
 
 class ActionModule(ReportAction):

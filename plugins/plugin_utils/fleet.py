@@ -149,12 +149,12 @@ class FleetAction(ActionBase):
         # one whose variables could not be had failed before it began
         begun = failed.union(record.hosts(BEGUN))
         untried = [host for host in args["hosts"] if host not in begun]
-        tried = [host for host in args["hosts"] if host in begun]
-        result = self._run_report(args["report"], {**task_vars, "ansible_play_hosts_all": tried})
+        options = {**args["report"], "untried": untried}
+        result = self._run_report(options, {**task_vars, "ansible_play_hosts_all": args["hosts"]})
         again = [host for host in args["hosts"] if host in failed or host not in begun]
         say = Display().display
         if record.hosts(STOPPED):
-            say(f"Stopped, since more tenants failed than halo_max_failed allows. Not tried: {len(untried)}")
+            say("Stopped, since more tenants failed than halo_max_failed allows.")
         if result.get("failed") or not args["report"].get("path"):
             return {**result, "untried": len(untried)}
         path = retry_file(args["report"]["path"])

@@ -206,7 +206,8 @@ def test_a_poisoned_change_stops(fleet: Fleet, size: int, max_failed: int | str)
         assert done[tenant].requests == []
         assert done[tenant].stats["skipped"] >= 1
         assert f"{tenant.name}: " not in done.stdout
-    assert f"Stopped, since more tenants failed than halo_max_failed allows. Not tried: {len(untried)}" in done.stdout
+    assert "Stopped, since more tenants failed than halo_max_failed allows." in done.stdout
+    assert f"{len(untried)} not tried" in done.stdout
     assert report.with_suffix(".retry").read_text().split() == [tenant.name for tenant in tenants]
     rows = json.loads(report.with_suffix(".json").read_text())["rows"]
     assert {row["tenant"] for row in rows if row["state"] == "failed"} == {tenant.name for tenant in failed}

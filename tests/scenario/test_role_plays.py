@@ -219,7 +219,9 @@ def test_the_collections_playbooks_over_a_fleet(fleet: Fleet) -> None:
     assert not any(done[tenant].writes for tenant in tenants)
     assert done.custom["halo_integration_summary"] == {
         "failed": 0,
+        "not_tried": 0,
         "drifted": 2,
+        "orphan": 0,
         "rotated": 0,
         "changed": 0,
         "unchanged": 1,

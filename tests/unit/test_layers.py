@@ -20,6 +20,8 @@ ORDER = [
     "modules/",
     "action/",
     "lookup/",
+    "plugin_utils/report_action.py",
+    "plugin_utils/report_forms.py",
     "plugin_utils/report.py",
     "plugin_utils/store_move.py",
     "plugin_utils/binding_action.py",
