@@ -1,7 +1,7 @@
 # Needs make, git and a Python of version 3.11 or newer; everything else is installed into .venv and .build.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test sandbox bench kills races faults conformance fleet lint sanity importer integration matrix docs build release packages ci clean
+.PHONY: help demo test sandbox bench kills races faults conformance fleet screenshots lint sanity importer integration matrix docs build release packages ci clean
 
 PORT = 8765
 TENANTS = 3
@@ -20,7 +20,7 @@ VENV_TOOLS := tools/venv.sh tools/pick_python.sh
 install = @tools/venv.sh $(1) "$$(tools/pick_python.sh)" -r $(2) && touch $@
 
 # The tools call each other by name.
-demo test bench kills races faults conformance fleet build: export PATH := $(VENV):$(PATH)
+demo test bench kills races faults conformance fleet screenshots build: export PATH := $(VENV):$(PATH)
 lint release: export PATH := $(LINT):$(PATH)
 docs: export PATH := $(DOCS):$(PATH)
 importer: export PATH := $(IMPORTER):$(PATH)
@@ -38,6 +38,9 @@ test: .venv/test.ok $(LINK)  ## all tests on one Python and one ansible-core; PY
 
 sandbox: .venv/base.ok  ## a Halo look-alike on 127.0.0.1; PORT=8765 TENANTS=3
 	$(VENV)/python -m halo_sandbox --port $(PORT) --tenants $(TENANTS)
+
+screenshots: .venv/test.ok $(LINK)  ## pictures of the report's page, in .build/screenshots
+	PYTHONPATH=tests:.build/link $(VENV)/python -m helpers.screenshots .build/screenshots
 
 bench: .venv/test.ok $(LINK)  ## the benchmark, as a table; BENCH_ARGS=
 	$(VENV)/python tests/bench/run.py $(BENCH_ARGS)

@@ -11,6 +11,8 @@ missing=
 command -v pass >/dev/null || missing="$missing pass"
 command -v gpg >/dev/null || missing="$missing gnupg"
 command -v age >/dev/null || missing="$missing age"
+command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null ||
+    missing="$missing chromium"
 if [ -z "$missing" ]; then
     exit 0
 fi
@@ -20,5 +22,5 @@ if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
     # shellcheck disable=SC2086  # names of packages, to be split
     apt-get install -qq -y --no-install-recommends $missing >/dev/null
 else
-    echo "Not here:$missing. The tests of the stores that need them will be skipped; to run them, install these packages." >&2
+    echo "Not here:$missing. The tests that need them will be skipped; to run them, install these packages." >&2
 fi
