@@ -200,7 +200,7 @@ UNSTABLE = {"remove_values", "VaultSecretsContext", "DEFAULT_LOCAL_TMP", "get_co
 # a connection offers its shell to actions, and the store reads two settings that have no constant
 ALLOWED = {
     ("plugin_utils/action.py", "_shell"),
-    ("plugin_utils/stores/vault_file.py", "get_config_value"),
+    ("plugin_utils/stores/_vault.py", "get_config_value"),
 }
 
 

@@ -249,8 +249,8 @@ class Claim:
     def __init__(self, tenant: str, seconds: float, extend_seconds: float) -> None:
         self._seconds = seconds
         self._extend_seconds = extend_seconds
-        holder = {"id": str(uuid.uuid4()), "host": os.uname().nodename, "pid": os.getpid()}
-        self._value: Value = {"tenant": tenant, "holder": holder, "since": None, "until": None, "end": True}
+        self.holder = {"id": str(uuid.uuid4()), "host": os.uname().nodename, "pid": os.getpid()}
+        self._value: Value = {"tenant": tenant, "holder": self.holder, "since": None, "until": None, "end": True}
         self._taken_over = False
         self._good_until = 0.0
         self._end = threading.Event()

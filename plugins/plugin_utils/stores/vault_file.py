@@ -7,15 +7,13 @@
 from __future__ import annotations
 
 import shlex
-import typing as t
 
-from ansible import constants as C
-from ansible.errors import AnsibleError
-from ansible.parsing.vault import VaultLib, match_encrypt_secret
+from ansible.parsing.vault import VaultLib
 
 from ...module_utils.errors import HaloError
 from . import Place
 from ._files import FileStore
+from ._vault import Cipher
 
 
 class Store(FileStore):
@@ -28,29 +26,10 @@ class Store(FileStore):
 
     def __init__(self, place: Place) -> None:
         super().__init__(place)
-        vault = place.vault() if place.vault else None
-        if not (vault and vault.secrets):
-            raise HaloError(
-                "the store vault_file needs a vault secret, and this run has none.",
-                instance=place.instance,
-                hint="Nothing was changed. Run with --vault-password-file or --vault-id; in Controller, give the job "
-                "template a credential of the type Vault.",
-            )
-        identity = C.config.get_config_value("DEFAULT_VAULT_ENCRYPT_IDENTITY")
-        try:
-            self._vault_id, self._secret = match_encrypt_secret(vault.secrets, identity)
-        except AnsibleError:
-            raise HaloError(
-                f"the run has no secret of the vault ID '{identity}', which it is to encrypt with.",
-                instance=place.instance,
-                hint="Nothing was changed. Give that one with --vault-id, or change vault_encrypt_identity "
-                "(ANSIBLE_VAULT_ENCRYPT_IDENTITY).",
-            ) from None
-        self._vault: t.Any = vault
+        self._cipher = Cipher(place, self.name)
 
     def _seal(self, content: bytes) -> bytes:
-        sealed: bytes = self._vault.encrypt(content, self._secret, self._vault_id)
-        return sealed
+        return self._cipher.seal(content)
 
     def _unseal(self, path: str, content: bytes) -> bytes:
         if not VaultLib.is_encrypted(content):
@@ -60,11 +39,10 @@ class Store(FileStore):
                 "haloops.halo.store_move, or encrypt this one where it is: "
                 f"ansible-vault encrypt {shlex.quote(path)}",
             )
-        try:
-            plain: bytes = self._vault.decrypt(content)
-        except AnsibleError:
+        plain = self._cipher.unseal(content)
+        if plain is None:
             raise HaloError(
                 f"{path} cannot be decrypted with the vault secrets of this run.",
                 hint="Run with the vault password that it was written with. If the file is damaged, restore it.",
-            ) from None
+            )
         return plain
