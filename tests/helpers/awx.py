@@ -130,7 +130,8 @@ class Awx:
         self.playbooks = playbooks
         self.url = ""
         self.requests: list[tuple[str, str]] = []
-        self.before_write: Callable[[str, Any], None] = lambda path, data: None
+        self.before_write: Callable[[str, Any], object] = lambda path, data: None
+        self.after_write: Callable[[str, Any], object] = lambda path, data: None
         self._rows: dict[str, dict[int, Row]] = {endpoint: {} for endpoint in FIELDS}
         self._surveys: dict[int, Row] = {}
         self._links: dict[tuple[int, str], list[int]] = {}
@@ -175,14 +176,17 @@ class Awx:
 
     def answer(self, method: str, path: str, query: dict[str, str], data: Any) -> tuple[int, Any]:
         """:returns: the status and what is said"""
+        # a test may interfere, and ask things of its own
         if method != "GET":
-            # a test may interfere, and asks things of its own
             self.before_write(path, data)
         with self._lock:
             try:
-                return self._answer(method, path, query, data)
+                answer = self._answer(method, path, query, data)
             except Refused as refusal:
-                return refusal.status, refusal.body
+                answer = refusal.status, refusal.body
+        if method != "GET":
+            self.after_write(path, data)
+        return answer
 
     def _answer(self, method: str, path: str, query: dict[str, str], data: Any) -> tuple[int, Any]:
         parts = path.removeprefix("/api/v2/").strip("/").split("/")
@@ -462,6 +466,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     do_GET = do_POST = do_PATCH = do_DELETE = _serve
+
+    def handle(self) -> None:
+        # the client may be killed
+        with contextlib.suppress(ConnectionError):
+            super().handle()
 
     def log_message(self, *_args: Any) -> None:
         pass

@@ -9,6 +9,10 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,7 +54,7 @@ def api() -> Iterator[awx.Awx]:
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(controller_host.Store, "settle_seconds", 0.2)
+    monkeypatch.setitem(controller_host.OPTIONS, "settle_seconds", {"type": "float", "default": 0.2})
     for name in ("CONTROLLER_HOST", "CONTROLLER_OAUTH_TOKEN", "CONTROLLER_VERIFY_SSL", "INVENTORY_ID"):
         monkeypatch.delenv(name, raising=False)
 
@@ -106,20 +110,76 @@ def test_a_write_over_what_someone_else_wrote_is_refused(api: awx.Awx) -> None:
     assert current(one) == "three"
 
 
+def test_writers_without_a_claim_lose_nothing_either(api: awx.Awx) -> None:
+    def add() -> None:
+        store = opened(api)
+        for _number in range(2):
+            while True:
+                found, version = store.read(NAME)
+                with contextlib.suppress(StaleEntry):
+                    store.write(NAME, made(attempt=found["attempt"] + 1), version)
+                    break
+
+    threads = [threading.Thread(target=add) for _number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert opened(api).read(NAME)[0]["attempt"] == 4
+
+
 def test_a_write_that_someone_replaces_at_once_is_not_believed(api: awx.Awx) -> None:
     store, row = opened(api), api.rows("hosts")["acme"]
-    before = row["variables"]
-    answer = api.answer
+    with store.hold():
+        before = row["variables"]
+        api.after_write = lambda _path, _data: row.update(variables=before)
+        with pytest.raises(StaleEntry, match="changed by someone else"):
+            store.write(NAME, made(), None)
+        api.after_write = lambda _path, _data: None
 
-    def answer_and_lose(method: str, *request: Any) -> tuple[int, Any]:
-        done = answer(method, *request)
-        if method == "PATCH":
-            row["variables"] = before
-        return done
 
-    api.answer = answer_and_lose  # type: ignore[method-assign]
-    with pytest.raises(StaleEntry, match="changed by someone else"):
-        store.write(NAME, made(), None)
+# Writes an entry, and is killed.
+WRITER = """
+import sys
+from ansible.parsing.vault import VaultLib, VaultSecret
+from ansible_collections.haloops.halo.plugins.module_utils.lifecycle import entry
+from ansible_collections.haloops.halo.plugins.plugin_utils.stores import Place, _claim, open_store
+_claim.SharedStore.claim_seconds, _claim.SharedStore.extend_seconds = 1, 0.3
+url, token, host, instance, name, password, secret = sys.argv[1:]
+options = {"url": url, "token": token, "inventory": "Tenants", "host": host, "settle_seconds": 0.1}
+vault = lambda: VaultLib([("default", VaultSecret(password.encode()))])
+store = open_store("controller_host", Place(instance, "acme", options=options, vault=vault))
+with store.hold():
+    store.write(name, entry({"current": {"client_secret": secret}}), store.read(name)[1])
+"""
+
+
+def test_a_writer_that_is_killed_leaves_the_old_entry_or_the_new_one(api: awx.Awx) -> None:
+    opened(api).write(NAME, made("old"), None)
+    environment = {**os.environ, "PYTHONPATH": os.environ["ANSIBLE_COLLECTIONS_PATH"]}
+    outcomes = []
+    # its writes: the claim, the entry, the claim given back
+    for number in range(1, 4):
+        arguments = [api.url, awx.TOKEN, "acme", INSTANCE, NAME, PASSWORD, f"new {number}"]
+        reached, writes = threading.Event(), itertools.count(1)
+
+        def stop(_path: str, _data: Any, end: Any = (number, writes, reached)) -> None:
+            if next(end[1]) == end[0]:
+                end[2].set()
+                # what is carried out now has nobody left to be told
+                process.wait()  # noqa: B023  (the one of this round)
+
+        api.before_write = stop
+        process = subprocess.Popen([sys.executable, "-W", "ignore", "-c", WRITER, *arguments], env=environment)
+        assert reached.wait(60)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+        api.before_write = lambda _path, _data: None
+        threading.Event().wait(1.1)
+        outcomes.append(current(opened(api)))
+    assert outcomes == ["old", "new 2", "new 3"]
+    with opened(api).hold():
+        pass
 
 
 def test_one_run_holds_a_tenant_and_others_do_not_wait_for_each_other(api: awx.Awx) -> None:
@@ -133,11 +193,8 @@ def test_one_run_holds_a_tenant_and_others_do_not_wait_for_each_other(api: awx.A
         pass
 
 
-def test_of_runs_that_begin_in_the_same_instant_one_gets_the_tenant(
-    api: awx.Awx, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_runs_that_begin_in_the_same_instant_one_gets_the_tenant(api: awx.Awx) -> None:
     """All have seen that nobody holds it when the first of them writes; the others write when it has."""
-    monkeypatch.setattr(controller_host.Store, "settle_seconds", 1.0)
     together, numbers = threading.Barrier(3), itertools.count()
 
     def stagger(_path: str, _data: Any) -> None:
@@ -149,7 +206,7 @@ def test_of_runs_that_begin_in_the_same_instant_one_gets_the_tenant(
     held: list[str] = []
 
     def race() -> None:
-        store = opened(api)
+        store = opened(api, settle_seconds=1)
         with contextlib.suppress(TenantBusy), store.hold():
             held.append(store._claim.holder["id"])
             store.write(NAME, made(held[-1]), None)
@@ -188,10 +245,11 @@ def test_a_lost_connection_loses_nothing(api: awx.Awx, after: bool) -> None:
     proxy = Proxy(int(api.url.rpartition(":")[2]))
     try:
         store = opened(api, url=proxy.url)
-        version = store.write(NAME, made("before"), None)
-        proxy.lose(b"PATCH", after=after)
-        newer = store.write(NAME, made("after"), version)
-        assert proxy.lost()
+        with store.hold():
+            version = store.write(NAME, made("before"), None)
+            proxy.lose(b"PATCH", after=after)
+            newer = store.write(NAME, made("after"), version)
+            assert proxy.lost()
         assert store.read(NAME)[1] == newer != version
         assert current(store) == "after"
         proxy.lose(b"GET", after=after)
@@ -243,7 +301,7 @@ def test_garbage_is_not_taken_for_nothing(api: awx.Awx) -> None:
     store.write(NAME, made(), None)
     whole = variables(api)
     ((tenant, entries),) = whole["halo_integration_stored"].items()
-    ((key, found),) = entries.items()
+    ((key, found),) = [(key, found) for key, found in entries.items() if key != ".claim"]
     cipher = store._cipher
     garbage: list[tuple[Any, str]] = [
         ("[", "are no dictionary"),

@@ -25,8 +25,9 @@ import yaml
 from ansible.module_utils.common.yaml import yaml_load
 from ansible.module_utils.parsing.convert_bool import boolean
 
-from ...module_utils.errors import HaloError, one_line, redact
+from ...module_utils.errors import HaloError, TenantBusy, one_line, redact
 from ...module_utils.http import _proxies
+from ...module_utils.lifecycle import Entry
 from . import Place, options_of
 from ._claim import CLAIM, NoAnswer, SharedStore, Value, Version, stale
 from ._vault import Cipher
@@ -39,6 +40,8 @@ OPTIONS: dict[str, dict[str, t.Any]] = {
     "host": {"type": "str"},
     "ca_path": {"type": "str"},
     "api_path": {"type": "str", "default": "/api/v2"},
+    # from the write of a new claim until it is looked at again
+    "settle_seconds": {"type": "float", "default": 6.0},
 }
 ENVIRONMENT = {
     "url": "CONTROLLER_HOST",
@@ -58,8 +61,6 @@ class Store(SharedStore):
     name = "controller_host"
     # for one request
     seconds: t.ClassVar[float] = 5.0
-    # from the write of a new claim until it is looked at again
-    settle_seconds: t.ClassVar[float] = 6.0
     sleep: t.Callable[[float], None] = staticmethod(time.sleep)
 
     def __init__(self, place: Place) -> None:
@@ -195,6 +196,16 @@ class Store(SharedStore):
         except ValueError:
             return {}
 
+    def write(self, name: str, new: Entry, version: Version) -> Version:
+        if self._claim:
+            return super().write(name, new, version)
+        # without a claim, two writers might each find that of the other too late
+        try:
+            with self.hold():
+                return super().write(name, new, version)
+        except TenantBusy:
+            raise stale().about(instance=self._place.instance, subject=f"binding '{name}'") from None
+
     # What SharedStore asks for
 
     def _get(self, key: str) -> tuple[t.Any, Version]:
@@ -213,7 +224,7 @@ class Store(SharedStore):
         self._ask("PATCH", self._path, json={"variables": json.dumps(variables)})
         if key == CLAIM and value["holder"] and not self._claim:
             # whoever read the same version has written by then, and one of the two finds that of the other
-            self.sleep(self.settle_seconds)
+            self.sleep(self._options["settle_seconds"])
         entries = self._entries(self._variables())
         if entries.get(key, {}).get("version") != new:
             raise stale()
