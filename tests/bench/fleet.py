@@ -14,6 +14,7 @@ import shutil
 import sys
 import typing as t
 from pathlib import Path
+from unittest import mock
 
 import measure
 import yaml
@@ -83,6 +84,25 @@ class Fleet:
         """Back to the seed: new tenants, an empty store."""
         self.sandbox.reset()
         shutil.rmtree(self.store, ignore_errors=True)
+
+    def fill(self, tenants: int, store: str, variables: t.Mapping[str, t.Any], env: t.Mapping[str, str]) -> None:
+        """Copy the entries of the first so many tenants into another store, which has nothing of theirs.
+
+        :param variables: of a host, that name the store
+        """
+        from ansible.parsing.vault import VaultLib, VaultSecret
+        from ansible_collections.haloops.halo.plugins.plugin_utils.stores import Place, open_store
+
+        vault = VaultLib([("default", VaultSecret(self._password.read_bytes()))])
+        with mock.patch.dict(os.environ, env):
+            for row in list(self.sandbox.tenants.values())[:tenants]:
+
+                def opened(name: str, folder: Path, row: dict[str, str] = row, **options: t.Any) -> t.Any:
+                    return open_store(name, Place(row["url"], row["name"], str(folder), options, lambda: vault))
+
+                whole, _version = opened("vault_file", self.store).read(BINDING)
+                folder = self.folder / variables.get("halo_integration_store_dir", "")
+                opened(store, folder, **variables["halo_integration_store_options"]).write(BINDING, whole, None)
 
     def inventory(self, tenants: int, agent: str = AGENT, before: bool = False) -> Path:
         """The inventory of the first so many tenants, or of the last for what is compared with; bound to this agent."""

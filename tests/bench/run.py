@@ -31,7 +31,8 @@ PROVISION = "haloops.halo.provision"
 NEXT_AGENT = "api-next"
 # these take minutes, and most of what is said of them are requests and wall time
 ONCE = ("latency",)
-PARTS = ("first", "converged", "mitogen", "rotation", "forks", "latency", "growth")
+PARTS = ("first", "converged", "mitogen", "rotation", "stores", "forks", "latency", "growth")
+STORES = ("vault_file", "file", "hashi_vault", "aws_secrets_manager", "pass", "sops")
 NOT_IN_PROCESS = {"HALO_IN_PROCESS": "false"}
 ROLE, URI = "the role", "the same with uri"
 DEBUG = ("1 debug task", "9 debug tasks")
@@ -213,6 +214,33 @@ class Bench:
             self.figure(part, f"before: {name}: CPU per tenant, in debug tasks", old.cpu / task, "tasks")
             self.figure(part, f"before: {name}: requests per tenant", old.requests["total"], "")
 
+    def stores(self) -> None:
+        """A small converged fleet with each store; what a server does for it is not counted."""
+        sys.path.insert(0, str(HERE.parent))
+        from helpers.store_kits import Servers
+
+        count = min(self.options.stores_tenants, self.tenants)
+        with Servers() as servers:
+            ways = {
+                name: lambda debugs=debugs: self.debug(debugs, tenants=count)
+                for debugs, name in ((1, DEBUG[0]), (9, DEBUG[1]))
+            }
+            for title in STORES:
+                where = servers.where(title, self.fleet.folder / "stores" / title)
+                variables = dict(where.variables)
+                if title != STORES[0]:
+                    variables["halo_integration_store_dir"] = f"halo_credentials_{title}"
+                    note(f"copying {count} tenants to {title}")
+                    self.fleet.fill(count, where.store, variables, where.environment)
+                how = {"args": ["-e", json.dumps(variables)], "env": where.environment}
+                ways[f"{ROLE}, {title}"] = lambda how=how: self.role(tenants=count, **how)
+            rows = self.compare("stores", ways)
+        task = (rows[DEBUG[1]].cpu - rows[DEBUG[0]].cpu) / 8
+        for title in STORES:
+            row = rows[f"{ROLE}, {title}"]
+            self.figure("stores", f"converged, {title}: CPU per tenant, in debug tasks", row.cpu / task, "tasks")
+            self.figure("stores", f"converged, {title}: wall time per tenant", 1000 * row.wall / count, "ms")
+
     def forks(self) -> None:
         few, many = self.options.forks
         fewer, more = self.measure(
@@ -339,6 +367,7 @@ def parse(arguments: t.Sequence[str] | None = None) -> argparse.Namespace:
     add("--tenants", type=int, default=200, help="size of the fleet")
     add("--runs", type=int, default=3, help=f"how often each is run; {', '.join(ONCE)}: once")
     add("--parts", default=",".join(PARTS), help="what to measure")
+    add("--stores-tenants", type=int, default=25, help="size of the fleet of the part stores")
     add("--growth", type=numbers, default="50,200,500,1000", metavar="N,N", help="fleets of the part growth")
     add("--forks", type=numbers, default="10,50", metavar="N,N", help="forks of the parts forks and latency")
     add("--latency-ms", type=int, default=100, help="of each request in the part latency")
