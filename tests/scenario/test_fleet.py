@@ -150,7 +150,7 @@ def test_those_that_fail_stop_no_other(fleet: Fleet, size: int, serial: Any) -> 
     assert done.status != 0
     assert [tenant.name for tenant in tenants if done[tenant].failed] == [tenant.name for tenant in bad]
     rows = {row["tenant"]: row for row in json.loads(report.with_suffix(".json").read_text())["rows"]}
-    assert list(sorted(rows)) == sorted(tenant.name for tenant in tenants)
+    assert sorted(rows) == sorted(tenant.name for tenant in tenants)
     for tenant in tenants:
         line = [text for text in done.stdout.splitlines() if text.startswith(f"{tenant.name}: ")]
         if tenant in bad:
