@@ -266,12 +266,16 @@ options:
     type: bool
     default: false
   decommission_agent:
-    description: With O(state=absent), what becomes of the agent, unless something else logs in as it.
+    description:
+      - With O(state=absent), what becomes of the agent, unless something else logs in as it. The variable
+        C(halo_integration_decommission_agent) of the host unless set.
     type: str
     choices: [keep, disable, delete]
     default: disable
   decommission_adopted:
-    description: With O(state=absent), whether to delete applications that were there before the first secret.
+    description:
+      - With O(state=absent), whether to delete applications that were there before the first secret. The variable
+        C(halo_integration_decommission_adopted) of the host unless set.
     type: bool
     default: false
 notes:

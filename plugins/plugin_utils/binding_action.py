@@ -36,6 +36,8 @@ FROM_ROLE = {
     "jitter": "halo_integration_jitter",
     "window": "halo_integration_window",
     "log_path": "halo_integration_log_path",
+    "decommission_agent": "halo_integration_decommission_agent",
+    "decommission_adopted": "halo_integration_decommission_adopted",
 }
 # of the playbook rotate, which is not to be defeated by a survey that answers the variable of the role with false
 ROTATE_ALL = "halo_integration_rotate_all"
