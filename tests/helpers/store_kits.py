@@ -12,6 +12,7 @@ import functools
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -33,6 +34,7 @@ from ansible_collections.haloops.halo.plugins.module_utils.lifecycle import entr
 from ansible_collections.haloops.halo.plugins.plugin_utils.stores import Place, open_store
 from ansible_collections.haloops.halo.plugins.plugin_utils.stores._files import safe
 
+from helpers import guide
 from helpers.store_servers import AWS_KEYS, Proxy, Server, moto, openbao
 
 KEEPER = Path(__file__).resolve().parent / "keeper.sh"
@@ -339,22 +341,19 @@ class VaultFile(FileKit):
         self.rekey(PASSWORD, new)
         try:
             assert current(self.open(password=new)) == SECRET
+            assert stat.S_IMODE(self.file().stat().st_mode) == 0o600
             yield self.open
         finally:
             self.replace(before)
 
     def rekey(self, old: str, new: str) -> None:
         """Give the whole store another password, as the guide says."""
-        files = [self.folder.parent / "old", self.folder.parent / "new"]
-        for file, password in zip(files, (old, new), strict=True):
-            file.write_text(password)
-        program = str(Path(sys.executable).with_name("ansible-vault"))
-        script = f'"{program}" rekey --vault-password-file "$1" --new-vault-password-file "$2" "$3"/*/*.yml'
-        environment = {**os.environ, "HOME": str(self.folder.parent)}
-        subprocess.run(
-            ["sh", "-c", script, "sh", *map(str, files), str(self.folder)],
-            check=True, capture_output=True, env=environment,
-        )  # fmt: skip
+        for name, password in (("old.txt", old), ("new.txt", new)):
+            (self.folder.parent / name).write_text(password)
+        script = guide.block("ansible-vault rekey").replace("halo_credentials", str(self.folder))
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        environment = {**os.environ, "HOME": str(self.folder.parent), "PATH": path}
+        subprocess.run(["sh", "-c", script], check=True, capture_output=True, env=environment, cwd=self.folder.parent)
 
 
 # On servers
@@ -667,7 +666,7 @@ class Sops(Command):
 
     def update_keys(self) -> None:
         """Let the keys that ``.sops.yaml`` names open what is stored, and no others, as the guide says."""
-        script = 'for file in */*.sops; do sops updatekeys --yes "$file" || exit; done'
+        script = guide.block("for file in */*.sops")
         subprocess.run(["sh", "-c", script], check=True, capture_output=True, cwd=self.folder)
 
 

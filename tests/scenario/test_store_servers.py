@@ -21,6 +21,7 @@ from typing import Any
 
 import certifi
 import pytest
+import yaml
 from ansible_collections.haloops.halo.plugins.module_utils.errors import HaloError, StaleEntry, TenantBusy
 from ansible_collections.haloops.halo.plugins.module_utils.lifecycle import entry
 from ansible_collections.haloops.halo.plugins.plugin_utils.stores import _claim
@@ -29,7 +30,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from halo_sandbox.testing import Sandbox
-from helpers import in_process
+from helpers import guide, in_process
 from helpers.store_kits import (
     AWS_REFUSALS,
     BINDING,
@@ -353,10 +354,7 @@ def approle(kit: Vault, **role: Any) -> dict[str, str]:
     """A role that may do what the documentation says, and its login."""
     with contextlib.suppress(OSError):
         kit.bao("POST", "sys/auth/approle", {"type": "approle"})
-    rules = (
-        'path "secret/data/halo/*" { capabilities = ["create", "read", "update"] }\n'
-        'path "secret/metadata/halo/*" { capabilities = ["list"] }'
-    )
+    rules = guide.block("# halo.hcl")
     kit.bao("PUT", "sys/policies/acl/halo", {"policy": rules})
     kit.bao("POST", "auth/approle/role/halo", {"token_policies": "halo", "token_no_default_policy": True, **role})
     return {
@@ -431,7 +429,8 @@ def test_a_login_from_a_pod(
     kit: Vault, signed: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     approle(kit)
-    options = {"auth_method": "kubernetes", "auth_mount": f"k-{kit.owner}", "role": "halo", "token": None}
+    options = yaml.safe_load(guide.block("# Kubernetes"))["halo_integration_store_options"]
+    options |= {"url": kit.proxy.url, "auth_mount": f"k-{kit.owner}", "token": None}
     with pytest.raises(HaloError, match="needs the token of a pod, and there is no /var/run/secrets"):
         kit.open(options=options)
     file = tmp_path / "token"
