@@ -301,6 +301,7 @@ class Work:
         self.seen: Seen
         self.outcome = Outcome()
         self._adopted: Label | None = None
+        self._decision = Decision()
         self.trail = trail or NullTrail()
         self._notes = Notes(self.trail, wish.name, self.outcome.warnings, self._secrets)
         self.renamed_from = ledger.old.name if ledger.old else None
@@ -313,7 +314,7 @@ class Work:
         seen = self.seen = self.halo.look()
         if self.wish.rollback:
             to_restore(self._stored, seen.application_id, seen.client_id)
-        decision = self._decide()
+        decision = self._decision = self._decide()
         if decision.refuse:
             raise HaloError(
                 "it is there, and the store knows no secret of it.",
@@ -388,7 +389,7 @@ class Work:
         """Whether anything will be changed, as far as that is known before a login."""
         stored = self._stored
         known = self.seen.changes or stored["pending"] or stored["outstanding"]["retire"] or self._adopted
-        return bool(known or self.renamed_from or self._decide().rotate)
+        return bool(known or self.renamed_from or self._decision.rotate)
 
     def _judge(self, check_mode: bool) -> Decision:
         """The decision, after the logins that it takes."""

@@ -45,7 +45,7 @@ PLAN: dict[str, tuple[str, list[str], tuple[tuple[int, ...], ...], bool]] = {
     "a guard keeps the agents": ("+human+disable", ONE_NAME, TWO_RUNS, False),
     "without verification": ("+noverify+disable", UNVERIFIED, TWO_RUNS, False),
     "a trail is kept": ("+trail+disable", NOTED, TWO_RUNS, False),
-    "a trail is kept that fails twice": ("+trail", ["switch_new", "rollback"], TWO_RUNS, True),
+    "a trail is kept that fails twice": ("+trail", ["rollback"], TWO_RUNS, True),
 }
 TOTAL = Explored()
 
