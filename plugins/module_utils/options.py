@@ -17,7 +17,7 @@ from collections.abc import Mapping
 Option = Mapping[str, t.Any]
 
 # how a value of the type is called, for the types whose conversion can be judged from the value alone
-_NOUNS = {"dict": "a dictionary", "int": "a whole number", "bool": "true or false", "str": "a text"}
+_NOUNS = {"dict": "a dictionary", "int": "a whole number", "bool": "true or false", "str": "a text", "path": "a path"}
 # all that Ansible takes for a boolean
 _TRUE = frozenset({"y", "yes", "on", "1", "true", "t"})
 _FALSE = frozenset({"n", "no", "off", "0", "false", "f"})
@@ -123,7 +123,7 @@ def _convertible(value: t.Any, kind: t.Any) -> bool:
     if kind == "dict":
         # a text may be JSON or key=value
         return isinstance(value, Mapping) or (isinstance(value, str) and (value.strip()[:1] == "{" or "=" in value))
-    if kind == "str":
+    if kind in ("str", "path"):
         # Ansible would take the notation of Python for the text
         return not isinstance(value, (Mapping, list))
     if kind == "bool":

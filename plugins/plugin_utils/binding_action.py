@@ -90,6 +90,8 @@ class BindingAction(HaloAction):
             return {"failed": True, "msg": internal_error(error)}
 
     def _converge(self, params: Result, task_vars: Result) -> Result:
+        if params["bindings"] is None and not params["acknowledge"]:
+            raise HaloError("bindings is null.", hint="Give a list; an empty one where there are none.")
         check_mode = bool(self._task.check_mode)
         name, place = from_variables(task_vars, self._loader, templar=self._templar, given=params)
         store: Store = open_store(name, place)

@@ -109,6 +109,10 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         bound(agent="api-b"),
         ["bindings[0] 'Sync': agent must be a dictionary, such as {name: api-b}, not the text 'api-b'"],
     ),
+    "a list for a path": (
+        {"url": "x", "folder": ["/tmp"]},
+        ["folder must be a path, not a list"],
+    ),
     "a list for a dictionary": (
         bound(agent=["api-b"]),
         ["bindings[0] 'Sync': agent must be a dictionary, such as {name: ...}, not a list"],
