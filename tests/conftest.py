@@ -27,6 +27,7 @@ LONGEST = (
     "test_races.py",
     "test_store_servers.py",
     "test_jobs.py",
+    "test_faults.py",
     "test_role_plays.py",
     "test_fleet.py",
     "test_role.py",
