@@ -120,15 +120,25 @@ def retry_file(report: str) -> str:
     return os.path.splitext(report)[0] + ".retry"
 
 
+OPTIONS: dict[str, t.Any] = {
+    "failure": {"type": "str"},
+    "noted": {"type": "bool", "default": False},
+    "hosts": {"type": "list", "elements": "str"},
+    "report": {"type": "dict", "default": {}},
+}
+
+
 class FleetAction(ActionBase):
     """Note that a tenant failed; or, at the end of a run, report over all of them and fail those that failed."""
+
+    options = OPTIONS
 
     _supports_check_mode = True
 
     def run(self, tmp: t.Any = None, task_vars: t.Any = None) -> Result:
         task_vars = task_vars or {}
         result: Result = {**super().run(tmp, task_vars), "changed": False}
-        _dummy, args = self.validate_argument_spec(OPTIONS, mutually_exclusive=[["failure", "hosts"]])
+        _dummy, args = self.validate_argument_spec(self.options, mutually_exclusive=[["failure", "hosts"]])
         record, host = Record(), str(task_vars["inventory_hostname"])
         if args["hosts"] is None:
             text = args["failure"]
@@ -184,11 +194,3 @@ class FleetAction(ActionBase):
         )
         result: Result = action.run(task_vars=task_vars)
         return result
-
-
-OPTIONS: dict[str, t.Any] = {
-    "failure": {"type": "str"},
-    "noted": {"type": "bool", "default": False},
-    "hosts": {"type": "list", "elements": "str"},
-    "report": {"type": "dict", "default": {}},
-}

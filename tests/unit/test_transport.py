@@ -1531,7 +1531,8 @@ def test_halos_own_words(script: Script, build: Build, what: dict[str, Any], ans
     script.expect("GET /api/Agent/9", status=400, **what)
     with pytest.raises(HaloError) as caught:
         build().get("/Agent/9")
-    assert caught.value.failure() == {"method": "GET", "path": "/Agent/9", "status": 400, "answer": answer}
+    request = {"method": "GET", "path": "/Agent/9"}
+    assert caught.value.failure() == {**request, "status": 400, "answer": answer, "hint": None}
     assert str(caught.value) == f"{script.url}: GET /Agent/9 answered 400." + (
         f" Halo said: {answer}" if answer else ""
     )
