@@ -65,7 +65,7 @@ fleet: .venv/test.ok $(LINK)  ## the playbooks over 200 tenants, seven of which 
 	$(VENV)/python -m pytest tests/scenario/test_fleet.py -n0 --fleet $(FLEET) $(PYTEST_ARGS)
 
 controller: .venv/test.ok .build/awx/ok $(LINK)  ## what AWX and Automation Controller need: its modules, jobs, an image (long)
-	$(VENV)/python -m pytest tests/controller tests/scenario/test_jobs.py --all-jobs $(PYTEST_ARGS)
+	$(VENV)/python -m pytest tests/awx tests/scenario/test_jobs.py --all-jobs $(PYTEST_ARGS)
 
 LINTERS = "ruff check --output-format concise ." codespell "yamllint -s ." "shellcheck .ci/run tools/*.sh" \
 	"mypy -p ansible_collections.haloops.halo.plugins" "mypy tools" "antsibull-changelog lint" \
