@@ -10,6 +10,7 @@ import csv
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,13 @@ def test_both_forms_are_one_inventory() -> None:
     assert variables(EXAMPLE / "tenants.yml") == variables(EXAMPLE / "tenants.py")
 
 
+def test_the_script_in_the_documentation_is_that_of_the_example() -> None:
+    code = (EXAMPLE / "tenants.py").read_text(encoding="utf-8").partition('"""\n\n')[2]
+    page = EXAMPLE.parent.parent / "docs" / "docsite" / "rst" / "fleet.rst"
+    assert "import csv" in code
+    assert textwrap.indent(code, "    ") in page.read_text(encoding="utf-8")
+
+
 def test_no_client_secret_is_in_the_example() -> None:
     texts = [path.read_text(encoding="utf-8") for path in EXAMPLE.rglob("*.*ml") if path.name != "vault.yml"]
     assert texts
@@ -94,7 +102,7 @@ def test_no_client_secret_is_in_the_example() -> None:
 
 def test_text_in_the_csv_file_is_no_template(tmp_path: Path) -> None:
     made = tmp_path / "made"
-    text = "{{ lookup('pipe', 'touch %s') }}" % made
+    text = f"{{{{ lookup('pipe', 'touch {made}') }}}}"
     found = variables(with_rows(tmp_path, ("acme", f"https://{text}", text, "{% if true %}x{% endif %}{# #}")))
     assert found == {
         "acme": {"halo_url": f"https://{text}", "halo_tenant": text, "halo_client_id": "{% if true %}x{% endif %}{# #}"}
