@@ -75,12 +75,13 @@ class ReportAction(_Report):
         found: list[data.Row] = []
         check_mode = bool(self._task.check_mode)
         for host in task_vars["ansible_play_hosts_all"]:
+            if host in untried:
+                # what it may have is of an earlier run
+                found += data.not_tried(host, _address(hostvars, host))
+                continue
             # what was registered or set is no template, and to have Ansible look for some would double the cost
             known = hostvars.raw_get(host)
             result = known.get("halo_integration_result") or {}
-            if result.get("skipped"):
-                # a run over many was stopped before this one
-                result = {}
             failure = known.get("halo_integration_failure")
             if result or failure:
                 check_mode = check_mode or bool(result.get("check_mode"))
@@ -92,8 +93,6 @@ class ReportAction(_Report):
                     kind=args["kind"],
                     undelivered=[str(text) for text in known.get("halo_integration_undelivered") or ()],
                 )
-            elif host in untried:
-                found += data.not_tried(host, _address(hostvars, host))
         run = {
             "title": args["title"],
             "kind": args["kind"],

@@ -157,7 +157,7 @@ class Tenant:
         """Declare a binding, or change the one of this name."""
         made = next((one for one in self.bindings if one["name"] == name), None)
         if made is None:
-            made = {"name": name, "application": {"scopes": ["all", "read:tickets"]}}
+            made = {"name": name, "application": {"scopes": ["read:customers", "read:tickets"]}}
             if more.get("kind") == "integrator":
                 del made["application"]
             self.bindings.append(made)
@@ -187,7 +187,7 @@ class Tenant:
     def put_application(self, secret: str = "someone's", agent: int = 4, name: str = NAME) -> Variables:
         """An application that was there before."""
         row = {"displayName": name, "loginas_agent_id": agent, "clientSecret": secret, "clientId": f"client of {name}"}
-        row["scopes"] = [{"name": "all"}, {"name": "read:tickets"}]
+        row["scopes"] = [{"name": "read:customers"}, {"name": "read:tickets"}]
         self.known.add(secret)
         (made,) = self.sandbox.put_applications(self.name, row)
         return made
@@ -256,7 +256,7 @@ class Tenant:
     @property
     def stored(self) -> dict[str, Variables]:
         """The entries in the store by the names of their bindings: all where it is quick, else the declared ones."""
-        if self.variables["halo_integration_store"] not in ("file", "vault_file"):
+        if self.variables.get("halo_integration_store") in ("hashi_vault", "aws_secrets_manager", "command"):
             if self._seen is None:
                 with self._opened() as store:
                     entries = {one["name"]: store.read(one["name"]) for one in self.bindings}
@@ -264,7 +264,8 @@ class Tenant:
             return self._seen
         found = {}
         for _path, content in self._files():
-            if content["tenant"].split()[0] == self.url:
+            # one that was cut off has not all of it
+            if {"tenant", "binding"} <= content.keys() and content["tenant"].split()[0] == self.url:
                 found[content["binding"]] = entry(content)
         return found
 
@@ -346,7 +347,7 @@ def _parsed(path: Path, _changed: int) -> Variables:
     content = path.read_bytes()
     if VaultLib.is_encrypted(content):
         content = VaultLib([("default", VaultSecret(VAULT_PASSWORD.encode()))]).decrypt(content)
-    found: Variables = yaml.safe_load(content)
+    found: Variables = yaml.safe_load(content) or {}
     return found
 
 

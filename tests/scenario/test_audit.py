@@ -106,9 +106,9 @@ SEEDS: dict[str, tuple[Seed, list[str]]] = {
         ["login agent: api-automation instead of api-ansible"],
     ),
     "bound to a human agent": (bound_to("Admin"), ["login agent: Admin (a human agent) instead of api-ansible"]),
-    "scope missing": (application(scopes=[{"name": "all"}]), ["scopes: read:tickets is missing"]),
+    "scope missing": (application(scopes=[{"name": "read:customers"}]), ["scopes: read:tickets is missing"]),
     "scope not declared": (
-        application(scopes=[{"name": name} for name in ("all", "read:tickets", "edit:tickets")]),
+        application(scopes=[{"name": name} for name in ("read:customers", "read:tickets", "edit:tickets")]),
         ["scopes: edit:tickets is not declared"],
     ),
     "secret due": (aged(89), ["secret: due since DATE (max_age_days: 90)"]),

@@ -72,9 +72,9 @@ class Done:
         return (self.folder / "artifacts" / self.ident / "stdout").read_text()
 
     def messages(self) -> str:
-        """Why tasks failed."""
-        failed = [event["event_data"]["res"] for event in self.events if event["event"] == "runner_on_failed"]
-        return " ".join(str(result.get("msg")) for result in failed)
+        """Why tasks failed, and why tenants did whose tasks did not."""
+        results = [event["event_data"].get("res") or {} for event in self.events]
+        return " ".join(str(result["msg"]) for result in results if result.get("msg"))
 
 
 class Controller:

@@ -67,7 +67,7 @@ def test_a_run_and_the_merge_of_its_slices(fleet: Fleet) -> None:
         assert row["verified"] is True
         assert row["agent_found"] is None
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
-    assert sorted(files) == ["made.html", "made.json", "made.prom", "made.xml"]
+    assert sorted(files) == ["made.html", "made.json", "made.prom", "made.retry", "made.xml"]
     assert leaks(tenants, files) == []
 
     # someone else's agent, to be seen by the audit

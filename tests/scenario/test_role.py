@@ -103,7 +103,8 @@ def posts(outcome: Outcome, path: str) -> int:
 
 @case
 def created(tenant: Tenant) -> Steps:
-    tenant.bind()["agent"].update(email="API@example.com", teams=["1st Line Support"])
+    spec = tenant.bind(application={"scopes": ["all", "read:tickets"]})
+    spec["agent"].update(email="API@example.com", teams=["1st Line Support"])
     done = yield from rotated(tenant, "created")
     assert len(done.requests) <= 9
     assert (posts(done, "agent"), posts(done, "application")) == (1, 1)
@@ -248,8 +249,9 @@ def rolled_back_where_there_is_nothing_to_go_back_to(tenant: Tenant) -> Steps:
     assert "no previous secret" in outcome["Two"]["error"]
     assert posts(outcome, "application") == 1
     tenant.rewrite(lambda entry: entry["previous"].update(client_id="of another one"))
-    tenant.bindings.pop()
+    two = tenant.bindings.pop()
     yield from refused(tenant, r"the previous secret is of the application .*\(client ID of another one\)", ROLLBACK)
+    tenant.bindings.append(two)
     yield from again(tenant)
 
 
@@ -547,7 +549,7 @@ def drift_without_a_rotation(tenant: Tenant) -> Steps:
     tenant.bind()
     yield from provisioned(tenant)
     before = tenant.stored
-    tenant.bindings[0]["application"]["scopes"] = ["all"]
+    tenant.bindings[0]["application"]["scopes"] = ["read:customers"]
     tenant.bindings[0]["agent"]["roles"] = ["Read Only"]
     foretold = yield CHECK
     done = yield REAL
@@ -1136,7 +1138,7 @@ def delivery(tenant: Tenant) -> Steps:
         "client_id": application["clientId"],
         "client_secret": tenant.secret(),
         "agent_name": "api-ansible",
-        "scope": "all read:tickets",
+        "scope": "read:customers read:tickets",
         "made_at": made_at,
         "due_at": None,
         "url": tenant.url,
@@ -1564,7 +1566,7 @@ def renamed_and_nothing_else(tenant: Tenant) -> Steps:
     identity = tenant.application(OLD)["id"]
     done = yield from renamed(tenant)
     assert done[NAME]["drift"] == [
-        f"name: {OLD} instead of {NAME}",
+        f"application name: {OLD} instead of {NAME}",
         f"stored secret: under the name {OLD} instead of {NAME}",
     ]
     assert (tenant.application()["id"], tenant.applications(OLD)) == (identity, [])
@@ -1600,7 +1602,7 @@ def renamed_together_with_another_agent(tenant: Tenant) -> Steps:
     tenant.bindings[0]["agent"] = {"name": "api-there"}
     done = yield from rotated(tenant, "agent_changed")
     assert done.writes == ["POST /api/Application"]
-    assert f"name: {OLD} instead of {NAME}" in done[NAME]["drift"]
+    assert f"application name: {OLD} instead of {NAME}" in done[NAME]["drift"]
     assert tenant.applications(OLD) == []
     (action,) = done.pending_actions
     assert (action["name"], action["made_at"] > made_at) == (NAME, True)

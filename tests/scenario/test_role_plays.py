@@ -155,7 +155,7 @@ def test_deliveries_the_hand_over_and_the_runs_own_login(fleet: Fleet) -> None:
         "client_id": deliveries.application("One")["clientId"],
         "client_secret": deliveries.secret("One"),
         "agent_name": "api-One",
-        "scope": "all read:tickets",
+        "scope": "read:customers read:tickets",
         "made_at": deliveries.entry("One")["current"]["made_at"],
         "due_at": None,
     }

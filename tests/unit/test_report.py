@@ -756,12 +756,14 @@ def test_the_report_of_a_play(tmp_path: Path, printed: list[str]) -> None:
             "globex": {"halo_integration_failure": "no {{ login }}", "halo_url": "https://globex.example.com/"},
             "hooli": {"halo_integration_failure": "no", "halo_url": "{{ undefined }}"},
             "wonka": {"halo_url": "https://wonka.example.com"},
+            # of an earlier run
+            "initech": {"halo_integration_failure": "no", "halo_url": "https://initech.example.com"},
             # it took no part, or has yet to
             "other": {"halo_url": "https://other.example.com"},
         }
     )
     done = report_task(
-        tmp_path, hosts, path=str(tmp_path / "out" / "r.html"), kind="provision", untried=["wonka", "acme"]
+        tmp_path, hosts, path=str(tmp_path / "out" / "r.html"), kind="provision", untried=["wonka", "initech"]
     )
     assert not done.get("failed"), done
     assert done["changed"] is False
@@ -771,6 +773,7 @@ def test_the_report_of_a_play(tmp_path: Path, printed: list[str]) -> None:
     assert [(row["tenant"], row["state"], row["url"]) for row in report["rows"]] == [
         ("globex", "failed", "https://globex.example.com"),
         ("hooli", "failed", ""),
+        ("initech", "not_tried", "https://initech.example.com"),
         ("wonka", "not_tried", "https://wonka.example.com"),
         ("acme", "rotated", "https://acme.example.com"),
     ]
@@ -780,7 +783,7 @@ def test_the_report_of_a_play(tmp_path: Path, printed: list[str]) -> None:
         "acme: Ticket integration rotated (agent_changed), verified",
         "globex: failed: no {{ login }}",
         "hooli: failed: no",
-        "1 not tried",
+        "2 not tried",
     ]
     run = report["run"]
     assert (run["kind"], run["check_mode"], run["title"]) == ("provision", False, "Halo integrations")
