@@ -34,7 +34,7 @@ from ansible_collections.haloops.halo.plugins.module_utils.lifecycle import entr
 from ansible_collections.haloops.halo.plugins.plugin_utils.stores import Place, open_store
 from ansible_collections.haloops.halo.plugins.plugin_utils.stores._files import safe
 
-from helpers import guide
+from helpers import awx, guide
 from helpers.store_servers import AWS_KEYS, Proxy, Server, moto, openbao
 
 KEEPER = Path(__file__).resolve().parent / "keeper.sh"
@@ -107,6 +107,13 @@ class Servers(contextlib.ExitStack):
         return self.enter_context(moto(self.folder))
 
     @functools.cached_property
+    def controller(self) -> awx.Awx:
+        """With an inventory, in which each store has a host."""
+        api = self.enter_context(awx.running([]))
+        api.add("inventories", name="Tenants", organization=api.rows("organizations")["Default"]["id"])
+        return api
+
+    @functools.cached_property
     def keys(self) -> Path:
         """The folder with the keys of GnuPG, in ``gnupg``, and of age, in ``age.txt``."""
         missing = [package for tool, package in TOOLS.items() if not shutil.which(tool)]
@@ -134,6 +141,11 @@ class Servers(contextlib.ExitStack):
         if title == "aws_secrets_manager":
             describe_aws_once()
             return Where("aws_secrets_manager", {"endpoint_url": self.aws.url}, AWS_KEYS)
+        if title == "controller_host":
+            host = f"host {len(self.controller.rows('hosts'))}"
+            self.controller.add("hosts", name=host, inventory=self.controller.rows("inventories")["Tenants"]["id"])
+            options = {"url": self.controller.url, "token": awx.TOKEN, "inventory": "Tenants", "host": host}
+            return Where("controller_host", {**options, "settle_seconds": 0.1})
         if title == "command":
             # one that costs little
             return Where("command", {"command": ["sh", str(KEEPER), str(folder)]})
@@ -508,6 +520,52 @@ class Aws(ServerKit):
         return self.refusing("ExpiredTokenException")
 
 
+class Controller(ServerKit):
+    title = "controller_host"
+    url_option = "url"
+    writes = (b"PATCH /api/v2/hosts/",)
+    refusal = "token is wrong or has expired"
+
+    @property
+    def server(self) -> Server:
+        return Server(int(self.servers.controller.url.rpartition(":")[2]), self.folder)
+
+    @property
+    def row(self) -> dict[str, Any]:
+        return self.servers.controller.rows("hosts")[self.place["options"]["host"]]
+
+    def raw(self, name: str = BINDING) -> Any:
+        return json.loads(VaultLib([("default", VaultSecret(PASSWORD.encode()))]).decrypt(self._sealed(safe(name))))
+
+    def _sealed(self, key: str) -> str:
+        found: str = json.loads(self.row["variables"])["halo_integration_stored"][self.owner][key]["sealed"]
+        return found
+
+    def replace(self, found: Any, name: str = BINDING) -> None:
+        self._put(safe(name), json.dumps(found))
+
+    def replace_claim(self, text: str) -> None:
+        self._put(".claim", json.dumps({"until": text}))
+
+    def _put(self, key: str, content: str) -> None:
+        secret = VaultSecret(PASSWORD.encode())
+        sealed = VaultLib([("default", secret)]).encrypt(content, secret).decode()
+        variables = json.loads(self.row["variables"])
+        variables["halo_integration_stored"][self.owner][key] = {"version": str(hash(sealed)), "sealed": sealed}
+        self.row["variables"] = json.dumps(variables)
+
+    @contextlib.contextmanager
+    def wrong_credentials(self) -> Iterator[Callable[[], Any]]:
+        yield lambda: self.open(options={"token": "wrong-token"})
+
+    @contextlib.contextmanager
+    def expired_credentials(self) -> Iterator[Callable[[], Any]]:
+        store = self.open()
+        self.proxy.answer(b"/api/v2/", response(401, {"detail": "Invalid token header."}))
+        yield lambda: store
+        self.proxy.behave()
+
+
 def response(status: int, said: Any) -> bytes:
     """An answer that is none of the server's."""
     body = json.dumps(said).encode()
@@ -670,7 +728,7 @@ class Sops(Command):
         subprocess.run(["sh", "-c", script], check=True, capture_output=True, cwd=self.folder)
 
 
-KITS: dict[str, type[Kit]] = {kit.title: kit for kit in (File, VaultFile, Vault, Aws, Pass, Sops)}
+KITS: dict[str, type[Kit]] = {kit.title: kit for kit in (File, VaultFile, Vault, Aws, Controller, Pass, Sops)}
 
 
 def wait(done: Callable[[], bool]) -> None:

@@ -35,6 +35,7 @@ from helpers.store_kits import (
     KITS,
     SECRET,
     Command,
+    Controller,
     File,
     FileKit,
     Kit,
@@ -354,7 +355,8 @@ print(killed)
 def killed_writer(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> str:
     if isinstance(kit, Command):
         killed_program(kit, monkeypatch)
-    else:
+    elif not isinstance(kit, Controller):
+        # that one takes a claim for each write, which would have to be waited for: test_store_controller.py kills it
         assert int(kit.run(KILLED, json.dumps(kit.calls))) >= 4
     return "the old entry or the new one, whole"
 

@@ -73,7 +73,7 @@ class Done:
 
     def messages(self) -> str:
         """Why tasks failed, and why tenants did whose tasks did not."""
-        results = [event["event_data"].get("res") or {} for event in self.events]
+        results = [event.get("event_data", {}).get("res") or {} for event in self.events]
         return " ".join(str(result["msg"]) for result in results if result.get("msg"))
 
 
