@@ -10,7 +10,6 @@ vault_password, die, at}``, and answers with lines ``{pid}``, ``{result}`` unles
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import json
 import os
@@ -19,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -170,7 +170,7 @@ def main() -> None:
         wait, go = os.pipe()
         pid = os.fork()
         if not pid:
-            with contextlib.suppress(BaseException):
+            try:
                 os.read(wait, 1)
                 os.environ["HELPERS_RUN"] = str(os.getpid())
                 if request["die"]:
@@ -187,6 +187,8 @@ def main() -> None:
                     )
                 )
                 os._exit(0)
+            except BaseException:
+                traceback.print_exc()
             os._exit(1)
         say(pid=pid)
         os.write(go, b".")

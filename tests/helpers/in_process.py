@@ -92,7 +92,8 @@ def task(
         templar=templar,
         shared_loader_obj=plugin_loader,
     )
-    tokens = folder / "run"
+    # of two hosts that share a folder each has its own
+    tokens = folder / f"run-{os.uname().nodename}"
     tokens.mkdir(exist_ok=True)
     with mock.patch.dict(os.environ, environment or {}), mock.patch.object(C, "DEFAULT_LOCAL_TMP", str(tokens)):
         try:

@@ -286,7 +286,9 @@ class Tenant:
 
     def learn(self) -> None:
         """Note every secret that is stored."""
-        for labels in [*self.stored.values(), *(entry(content) for _path, content in self._files())]:
+        # files also those of other tenants in the same folder
+        found = [entry(content) for _path, content in self._files()] or self.stored.values()
+        for labels in found:
             self.known.update(labels[label]["client_secret"] for label in LABELS if labels[label])
 
     def lose_store(self) -> None:
