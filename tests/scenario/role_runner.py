@@ -297,9 +297,14 @@ class Tenant:
                 path.unlink()
 
     def _files(self) -> list[tuple[Path, Variables]]:
-        paths = self.inventory.glob("halo_credentials/*/*.yml")
-        # a fleet has many, and each of its tenants asks
-        return [(path, copy.deepcopy(_parsed(path, path.stat().st_mtime_ns))) for path in paths]
+        """The files in the store with what they hold; where tenants share an inventory, those of this one."""
+        found = []
+        for path in self.inventory.glob("halo_credentials/*/*.yml"):
+            # a fleet has many, and each of its tenants asks
+            content = _parsed(path, path.stat().st_mtime_ns)
+            if not self.fleet.shared or content["tenant"].split()[0] == self.url:
+                found.append((path, copy.deepcopy(content)))
+        return found
 
     def credential(self, name: str = NAME, environment: Mapping[str, str] | None = None, **options: Any) -> Variables:
         """What the lookup gives."""
@@ -370,7 +375,7 @@ class Fleet:
         self.folder = folder
         self.home = folder / "home"
         self.inventory = folder / "inventory"
-        self._shared = shared
+        self.shared = shared
         self._names: Iterator[str] = iter(sandbox.tenants)
         self._numbers = itertools.count(1)
         for path in (self.home / "tmp", self.home / "work", self.inventory / "delivered"):
@@ -379,7 +384,7 @@ class Fleet:
 
     def tenant(self) -> Tenant:
         name = next(self._names)
-        return Tenant(self, name, self.inventory if self._shared else self.folder / name)
+        return Tenant(self, name, self.inventory if self.shared else self.folder / name)
 
     def take_every(self, step: int, first: int) -> None:
         """From now on give out each n-th of the tenants that are left: the others are another process's."""
@@ -414,7 +419,7 @@ class Fleet:
             assert [one for one in result.get("pending_actions", []) if one["action"] != "own_login"] == []
         tenant.learn()
         # inventories of plays hold the secrets of logins
-        files = {} if self._shared else _outside(tenant.inventory)
+        files = {} if self.shared else _outside(tenant.inventory)
         leaked = leaks([tenant], {"the result": json.dumps(result, default=str).encode(), **files})
         assert not leaked, leaked
         assert "Unexpected" not in outcome.message, outcome.message

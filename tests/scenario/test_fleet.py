@@ -65,6 +65,10 @@ def work(fleet: Fleet) -> Path:
     return fleet.home / "work"
 
 
+def stored(fleet: Fleet) -> list[Path]:
+    return list(fleet.inventory.glob("halo_credentials/*/*.yml"))
+
+
 def extra(**variables: Any) -> tuple[str, str]:
     return ("-e", json.dumps(variables))
 
@@ -165,6 +169,7 @@ def test_those_that_fail_stop_no_other(fleet: Fleet, size: int, serial: Any) -> 
             assert line == [f"{tenant.name}: {NAME} rotated (created), verified"]
             assert rows[tenant.name]["state"] == "rotated"
             assert tenant.proven()
+    assert done.stdout.count("there is no role 'Chief'") == 1, "an error is said once"
     assert report.with_suffix(".retry").read_text().split() == [tenant.name for tenant in bad]
     assert done.custom["halo_integration_summary"]["failed"] == len(bad)
     assert done.custom["halo_integration_summary"]["rotated"] == size - len(bad)
@@ -216,10 +221,10 @@ def test_a_poisoned_change_stops(fleet: Fleet, size: int, max_failed: int | str)
 
 def test_a_run_that_was_killed_is_taken_up_and_repeats_nothing(fleet: Fleet, size: int) -> None:
     tenants = tenants_of(fleet, size)
-    run = fleet.start(tenants, Play("provision", extra(halo_serial="50%")))
-    run.wait(lambda: len(list(fleet.inventory.glob("halo_credentials/*/*.yml"))) > 0)
     half = size // 2
-    run.wait(lambda: sum(len(tenant.stored) for tenant in tenants) >= half, seconds=300)
+    there = len(stored(fleet))
+    run = fleet.start(tenants, Play("provision", extra(halo_serial="50%")))
+    run.wait(lambda: len(stored(fleet)) >= there + half, seconds=300)
     run.kill()
     # what outlives it may still be at work on a tenant
     run.all_over()
@@ -228,12 +233,16 @@ def test_a_run_that_was_killed_is_taken_up_and_repeats_nothing(fleet: Fleet, siz
     done = fleet.play(tenants, Play("provision"))
     assert done.status == 0, done.stdout
     for tenant in tenants:
-        assert tenant.entry()["attempt"] == 1
         assert len(tenant.applications(NAME)) == len(tenant.agents(AGENT)) == 1
         assert tenant.proven()
     finished = [tenant for tenant, entry in before.items() if entry["current"]]
     assert finished
     assert not any(done[tenant].writes for tenant in finished)
+    for tenant, entry in before.items():
+        # a secret that was on its way is the one in force
+        known = entry["current"] or entry["pending"]
+        assert tenant.secret() == known["client_secret"]
+        assert tenant.entry()["previous"] is None
 
 
 # What takes few tenants
