@@ -171,7 +171,8 @@ def durable(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> str:
         return "outlives a SIGKILL of the server"
     kit.open().write(BINDING, made(), None)
     assert current(kit.open()) == SECRET
-    return "answered by the server; what AWS does then is AWS's promise"
+    owner = "Controller" if isinstance(kit, Controller) else "AWS"
+    return f"answered by the server; what {owner} does then is {owner}'s promise"
 
 
 def calls_of(kit: Kit, new: Any, version: Any) -> list[str]:
