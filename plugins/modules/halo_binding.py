@@ -193,7 +193,8 @@ options:
   store:
     description:
       - Where secrets are kept. V(vault_file) are files encrypted with Ansible Vault, V(file) plain ones, V(hashi_vault)
-        is HashiCorp Vault or OpenBao, V(aws_secrets_manager) AWS, V(command) any program.
+        is HashiCorp Vault or OpenBao, V(aws_secrets_manager) AWS, V(controller_host) a host's variable in AWX
+        or Automation Controller, V(command) any program.
       - The variable C(halo_integration_store) of the host unless set, or else V(vault_file).
     type: str
   store_dir:

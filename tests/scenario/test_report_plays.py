@@ -87,5 +87,6 @@ def test_a_run_and_the_merge_of_its_slices(fleet: Fleet) -> None:
     assert (merged["run"]["kind"], merged["run"]["check_mode"]) == ("audit", True)
     (drifted,) = [row for row in whole["rows"] if row["state"] == "drifted"]
     assert drifted["agent_found"] not in (None, drifted["agent"])
-    assert f"{names[0]}: {NAME} drifted: login agent: {drifted['agent_found']} (a human agent) instead of api-ansible" in done.stdout
+    agents = f"{drifted['agent_found']} (a human agent) instead of api-ansible"
+    assert f"{names[0]}: {NAME} drifted: login agent: {agents}" in done.stdout
     assert "3 bindings of 2 tenants as declared" in done.stdout
