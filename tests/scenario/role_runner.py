@@ -134,6 +134,7 @@ class Tenant:
         self.more: Variables = {}
         # what the store needs besides its variables
         self.environment: Mapping[str, str] = {}
+        self._in_files = True
         self._seen: dict[str, Variables] | None = None
         self.known = {self.login["client_secret"]}
         inventory.mkdir(parents=True, exist_ok=True)
@@ -235,6 +236,7 @@ class Tenant:
         shutil.rmtree(self.inventory / "halo_credentials", ignore_errors=True)
         self.more |= {"halo_integration_store": store, "halo_integration_store_options": dict(options)}
         self.environment = environment
+        self._in_files = store in ("file", "vault_file")
         for name, whole in entries.items():
             with self._opened() as opened:
                 opened.write(name, whole, None)
@@ -256,7 +258,7 @@ class Tenant:
     @property
     def stored(self) -> dict[str, Variables]:
         """The entries in the store by the names of their bindings: all where it is quick, else the declared ones."""
-        if self.variables.get("halo_integration_store") in ("hashi_vault", "aws_secrets_manager", "command"):
+        if not self._in_files:
             if self._seen is None:
                 with self._opened() as store:
                     entries = {one["name"]: store.read(one["name"]) for one in self.bindings}
@@ -286,8 +288,7 @@ class Tenant:
 
     def learn(self) -> None:
         """Note every secret that is stored."""
-        # files also those of other tenants in the same folder
-        found = [entry(content) for _path, content in self._files()] or self.stored.values()
+        found = map(entry, (content for _path, content in self._files())) if self._in_files else self.stored.values()
         for labels in found:
             self.known.update(labels[label]["client_secret"] for label in LABELS if labels[label])
 

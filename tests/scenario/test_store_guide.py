@@ -44,8 +44,12 @@ def tenant(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> Tenant:
 
 def follow(tenant: Tenant, name: str, environment: Mapping[str, str] | None = None) -> None:
     """Provision with the variables of the guide, and again, when there is nothing left to do."""
-    tenant.more |= yaml.safe_load(guide.block(f"# {name}\n"))
-    tenant.environment = environment or {}
+    variables = yaml.safe_load(guide.block(f"# {name}\n"))
+    if name == "a laptop":
+        tenant.more |= variables
+    else:
+        options = variables["halo_integration_store_options"]
+        tenant.move(variables["halo_integration_store"], options, environment or {})
     outcome = tenant.fleet.run(tenant)
     assert not outcome.failed, outcome.message
     assert outcome[NAME]["reason"] == "created"
