@@ -3,8 +3,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# Installs the Debian packages that some tests use, when it may. Where they are missing those tests are skipped; with CI in
-# the environment they fail.
+# Installs the Debian packages that some tests use, when it may. Where they are missing those tests are skipped, or fail
+# where TESTS_NEED_ALL_TOOLS is in the environment, as in .ci/run.
 set -eu
 
 missing=
