@@ -54,7 +54,7 @@ races: .venv/test.ok $(LINK)  ## 200 races of two controllers for one tenant, in
 	$(VENV)/python -m pytest tests/scenario/test_races.py --races $(RACES) $(PYTEST_ARGS)
 
 FAULTS = all
-faults: .venv/test.ok $(LINK)  ## every fault at every request, and the tables of the page on faults (long); FAULTS=TEXT
+faults: .venv/test.ok $(LINK)  ## every fault at every request, and the tables of the page on faults (long); FAULTS=every
 	$(VENV)/python -m pytest -n0 tests/scenario/test_faults.py --faults "$(FAULTS)" $(PYTEST_ARGS)
 
 conformance: .venv/test.ok $(LINK)  ## prove what each store must do, and write the table of it into the documentation

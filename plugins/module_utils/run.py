@@ -149,7 +149,25 @@ def run_resource(resource: Resource, context: Context) -> Result:
     planned = plan_resource(resource, context.client, context.params)
     if context.check_mode or not (planned.change.changed or planned.rotation.performed):
         return planned.result()
-    return apply(context.client, planned)
+    result = apply(context.client, planned)
+    if planned.change.action == "create":
+        _await_in_list(resource, context.client, params=context.params)
+    return result
+
+
+def _await_in_list(resource: Resource, client: Client, params: Params) -> None:
+    """Wait a moment for the list to show what was just made: a later task that names it would make it again."""
+    for seconds in (0.0, *SETTLE):
+        if seconds:
+            client.pause(seconds)
+        # it is made, whatever goes wrong now
+        with contextlib.suppress(HaloError):
+            if _again(resource, client, params["name"]):
+                return
+    client.warnings.append(
+        f"{_subject(resource, params)} was made, and Halo's list does not show it yet: a task that names it before the "
+        "list does may make another one."
+    )
 
 
 def plan_resource(
@@ -593,6 +611,7 @@ def _apply(client: Client, planned: Planned, on_saved: t.Callable[[Raw, str], No
     if change.action == "delete":
         identity = (current or {})["id"]
         client.delete(_path(resource, identity))
+        _await_gone(resource, client, identity)
         client.made = {key: made for key, made in client.made.items() if fold(made) != fold(identity)}
         return _result(resource, change, rotation, None)
 
@@ -627,6 +646,23 @@ def _apply(client: Client, planned: Planned, on_saved: t.Callable[[Raw, str], No
     if in_force and in_force != params.get("new_client_secret"):
         result["client_secret"] = in_force
     return result
+
+
+def _await_gone(resource: Resource, client: Client, identity: t.Any) -> None:
+    """Read back that a removal had effect.
+
+    :raises HaloError: the object is still there
+    """
+    for seconds in (0.0, *SETTLE):
+        # an accepted write can be readable late
+        if seconds:
+            client.pause(seconds)
+        if _details(resource, client, identity) is None:
+            return
+    raise HaloError(
+        f"Halo answered without an error, and it is still there with the id {identity}.",
+        hint="Run again, or delete it in Halo.",
+    )
 
 
 def _again(resource: Resource, client: Client, name: str) -> Raw | None:

@@ -182,7 +182,7 @@ def test_an_id_that_the_user_gave_is_absent_where_halo_says_so(halo: Halo) -> No
 
 def test_what_was_made_in_this_run_is_not_made_again_while_the_list_lacks_it(halo: Halo) -> None:
     client = halo.client()
-    made = do(halo, AGENT, client, name="api-new")["agent"]["id"]
+    made = apply(client, plan(halo, AGENT, client, name="api-new"))["agent"]["id"]
     halo.disturb("GET /Agent", without(halo, made), times=9)
     assert (plan(halo, AGENT, client, name="API-new").current or {})["id"] == made
     halo.disturb(f"GET /Agent/{made}", answer({"Message": "not found"}, 404))
@@ -868,6 +868,37 @@ def test_a_removal(halo: Halo) -> None:
     assert halo.writes == ["DELETE /Agent/21"]
     assert result["agent"] is None
     assert result["diff"]["before"]["name"] == "api-other"
+
+
+@pytest.mark.parametrize("times", [0, 1, 3])
+def test_what_was_made_is_waited_for_until_the_list_shows_it(halo: Halo, waits: list[float], times: int) -> None:
+    """The next task of a play knows only the list."""
+    halo.disturb("GET /Agent", without(halo, 22), times=times, skip=1)
+    do(halo, AGENT, name="api-new")
+    assert waits == [0.3, 1.0, 3.0][:times]
+    assert halo.requests[-1] == "GET /Agent"
+
+
+def test_what_the_list_does_not_show_in_time_is_warned_of(halo: Halo, waits: list[float]) -> None:
+    client = halo.client()
+    halo.disturb("GET /Agent", answer({"Message": "No."}, 500), times=9, skip=1)
+    assert do(halo, AGENT, client, name="api-new")["agent"]["id"] == 22
+    assert waits == [0.3, 1.0, 3.0]
+    (text,) = client.warnings
+    assert text.startswith("agent 'api-new' was made, and Halo's list does not show it yet")
+
+
+@pytest.mark.parametrize(
+    ("resource", "name", "path"), [(AGENT, "api-other", "/Agent/21"), (APPLICATION, "Tickets", "/Application/a-1")]
+)
+def test_a_removal_that_did_nothing_is_no_success(
+    halo: Halo, waits: list[float], resource: Any, name: str, path: str
+) -> None:
+    halo.applications["a-1"]["loginas_agent_id"] = 20
+    halo.disturb(f"DELETE {path}", answer({"Message": "not found"}, 404), times=9)
+    with pytest.raises(HaloError, match="without an error, and it is still there with the id"):
+        do(halo, resource, name=name, state="absent")
+    assert waits == [0.3, 1.0, 3.0]
 
 
 @pytest.mark.parametrize("check_mode", [True, False])
