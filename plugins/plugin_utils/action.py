@@ -100,9 +100,9 @@ class HaloAction(ActionBase):
     def _validator(self, spec: Spec) -> ArgumentSpecValidator:
         return ArgumentSpecValidator(spec.with_connection(), **spec.constraints)
 
-    def _misused(self, spec: Spec) -> Result:
+    def _misused(self, spec: Spec, args: Result | None = None) -> Result:
         """The result of a task whose options are wrong, in words that name the place; empty if they are right."""
-        found = complaints(spec.with_connection(), plain(self._task.args))
+        found = complaints(spec.with_connection(), plain(self._task.args if args is None else args))
         if not found:
             return {}
         sentences = " ".join(text if text.endswith("?") else f"{text}." for text in found)

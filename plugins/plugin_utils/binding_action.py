@@ -19,7 +19,7 @@ from ..module_utils.http import sleep
 from ..module_utils.module import internal_error
 from ..module_utils.rotation import Store, deliver
 from ..module_utils.run import Context, Operation, execute
-from ..module_utils.spec import fold
+from ..module_utils.spec import Spec, fold
 from .action import HaloAction, Result, say
 from .compat import run_folder
 from .fleet import as_one_of_many
@@ -54,6 +54,9 @@ class BindingAction(HaloAction):
         fleet = self._task.args.get("fleet")
         if not isinstance(fleet, Mapping):
             return {**result, **self._one(task_vars)}
+        option = {"fleet": self.operation.spec.options["fleet"]}
+        if refused := self._misused(Spec(option), {"fleet": fleet}):
+            return {**result, **refused}
         check_mode = bool(self._task.check_mode)
         return {**result, **as_one_of_many(fleet, task_vars, check_mode, lambda: self._one(task_vars))}
 
@@ -147,9 +150,11 @@ def _joined(args: Result) -> Result:
     if not (extra and isinstance(extra, list) and isinstance(bindings, list)):
         # what is of a wrong type is left to the validation
         return args
-    names = {fold(spec.get("name")) for spec in bindings if isinstance(spec, Mapping)}
+    if not all(isinstance(spec, Mapping) for spec in extra):
+        return args
+    names = {fold(spec["name"]) for spec in bindings if isinstance(spec, Mapping) and spec.get("name")}
     for spec in extra:
-        if isinstance(spec, Mapping) and fold(spec.get("name")) in names:
+        if spec.get("name") and fold(spec["name"]) in names:
             raise HaloError(
                 f"the binding '{spec['name']}' is in both bindings (halo_integration_bindings) and bindings_extra "
                 "(halo_integration_bindings_extra).",

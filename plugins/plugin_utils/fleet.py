@@ -92,7 +92,10 @@ def as_one_of_many(
     """
     record, host = Record(), str(task_vars["inventory_hostname"])
     try:
-        most = allowed(fleet.get("max_failed"), len(task_vars["ansible_play_hosts_all"]))
+        most = allowed(fleet.get("max_failed"), len(task_vars.get("ansible_play_hosts_all", ())))
+    except HaloError as error:
+        return {"failed": True, "msg": str(error)}
+    try:
         if most is not None and len(record.hosts(FAILED)) > most:
             record.note(host, STOPPED)
             reason = f"More than {most} tenants have failed (halo_max_failed): this one is not tried."

@@ -20,8 +20,8 @@ What each store was proven to do
 ================================
 
 Each cell is a test that every change to this collection has to pass, and what that test saw: with files on a disk,
-with OpenBao, with a server that stands in for AWS (moto), and, for the store ``command``, with the programs in
-``examples/stores`` for ``pass`` and for ``sops`` with ``age``. Which of them to take is said in
+with OpenBao, with servers that stand in for AWS (moto) and for Controller, and, for the store ``command``, with the
+programs in ``examples/stores`` for ``pass`` and for ``sops`` with ``age``. Which of them to take is said in
 :ref:`ansible_collections.haloops.halo.docsite.stores`.
 
 .. list-table::
@@ -32,17 +32,19 @@ with OpenBao, with a server that stands in for AWS (moto), and, for the store ``
 Table = dict[str, dict[str, str]]
 
 
-def write(cells: Iterable[tuple[str, str, str]]) -> str:
+def write(cells: Iterable[tuple[str, str, str]], stores: Iterable[str]) -> str:
     """Write the page of these cells, if they are all; says what was done.
 
-    :param cells: case, store, words
+    :param cells: case, store, words; of each store in the order of the table
+    :param stores: in the order of the table
     """
-    table: Table = {}
+    found: Table = {}
     for case, store, words in cells:
-        table.setdefault(case, {})[store] = words
-    stores = sorted({store for row in table.values() for store in row})
-    if not table or any(sorted(row) != stores for row in table.values()):
+        found.setdefault(case, {})[store] = words
+    columns = list(stores)
+    if not found or any(set(row) != set(columns) for row in found.values()):
         return f"{PAGE} was not written: not all cases have passed with all stores."
+    table = {case: {store: row[store] for store in columns} for case, row in found.items()}
     PAGE.write_text(rendered(table), encoding="utf-8")
     return f"{PAGE} was written."
 

@@ -226,11 +226,11 @@ class World:
         # what only gets another name is neither made nor finished
         known = {secret for other, kept in self.kept.items() if other != name for secret in kept.secrets}
         begun, reason = secrets[0], (entry["pending"] or {}).get("reason")
-        if begun and begun != pending and begun not in known:
-            if reason == "rollback" and begun != previous and not self.flags.own_secret:
-                raise Violation("a rollback makes a new secret")
-            if begun == previous and reason == "requested":
-                raise Violation("an old secret is to be set, and a new one was asked for")
+        is_new = begun and begun != pending and begun not in known
+        if is_new and reason == "rollback" and begun != previous and not self.flags.own_secret:
+            raise Violation("a rollback makes a new secret")
+        if begun and begun == previous and reason == "requested":
+            raise Violation("an old secret is to be set, and a new one was asked for")
         self.kept[name] = Kept(marshal.dumps(entry), secrets, version + 1)
         self.writes += 1
         if not pending and secrets[0] and secrets[0] not in known:
@@ -920,9 +920,9 @@ def conclude(case: Case, world: World, number: int) -> None:
     _must(not run.lines, "a further run found something to note")
 
 
-_WHOLE = re.compile(r"(adopt )?(test finish )?((create|rollback) set test finish ){0,2}(retire!? )*")
+_WHOLE = re.compile(r"(move )?(adopt )?(test finish )?((create|rollback) set test finish ){0,2}(retire!? )*")
 _BEGUN = re.compile(
-    r"(adopt!? )?(test (finish!? )?)?((create|rollback)!? (set!? (test!? (finish!? )?)?)?){0,2}(retire!? )*"
+    r"(move!? )?(adopt!? )?(test (finish!? )?)?((create|rollback)!? (set!? (test!? (finish!? )?)?)?){0,2}(retire!? )*"
 )
 
 
@@ -940,7 +940,8 @@ def read(run: Run, finishes: int | None = None) -> None:
         not whole or lines.count("finish ") == finishes, f"{finishes} secrets were finished, and the trail says {lines}"
     )
     _must(run.result != "error" or {*run.met} != {"note"}, "a line that could not be written has ended the run")
-    _must(not re.search(r"(create|rollback|set|test|finish)! .", lines), f"it went on after it had failed: {lines}")
+    went_on = re.search(r"(move|create|rollback|set|test|finish)! .", lines)
+    _must(not went_on, f"it went on after it had failed: {lines}")
 
 
 def judge(case: Case, world: World, run: Run) -> None:

@@ -79,10 +79,11 @@ def _running(folder: Path, command: list[str], environment: Mapping[str, str], r
             process.wait()
 
 
-def _wait(process: subprocess.Popen[bytes], server: Server, path: str) -> None:
+def _wait(process: subprocess.Popen[bytes], server: Server, path: str, token: str = "") -> None:
     end = time.monotonic() + 30
+    request = urllib.request.Request(server.url + path, headers={"X-Vault-Token": token})
     while True:
-        with contextlib.suppress(OSError), urllib.request.urlopen(server.url + path, timeout=5):
+        with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=5):
             return
         assert process.poll() is None, server.printed.read_text()
         assert time.monotonic() < end, server.printed.read_text()
@@ -154,6 +155,8 @@ def durable_openbao(folder: Path) -> Iterator[DurableServer]:
     server = DurableServer(folder)
     try:
         server.ask("POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
+        # a new engine answers with an error until it is ready
+        _wait(server._process, server, "/v1/secret/config", server.root_token)
         yield server
     finally:
         server.close()

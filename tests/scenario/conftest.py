@@ -30,7 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--races", type=int, default=6, help="how often two controllers race in test_races.py, in each store"
     )
-    parser.addoption("--faults", default="short", help="which faults test_faults.py tries: short, all, every, or a text")
+    parser.addoption("--faults", default="short", help="which faults are tried: short, all, every, or a text")
     parser.addoption("--all-jobs", action="store_true", help="let test_jobs.py run what takes longer, too")
     parser.addoption("--fleet", type=int, default=21, help="of how many tenants the fleets of test_fleet.py are")
     parser.addoption("--store", action="append", help="which store test_kills.py and test_races.py take")
@@ -39,13 +39,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     if config.getoption("write_conformance"):
+        from helpers.store_kits import KITS
+
         cells = [
             value
             for report in terminalreporter.stats.get("passed", [])
             for name, value in report.user_properties
             if name == "conformance"
         ]
-        terminalreporter.write_line(conformance.write(cells))
+        terminalreporter.write_line(conformance.write(cells, KITS))
 
 
 @pytest.fixture(scope="session")

@@ -171,5 +171,6 @@ def test_whatever_stands_in_an_option_there_is_no_traceback(data: st.DataObject,
     module, path, _option = data.draw(st.sampled_from(EVERY))
     # nobody listens there
     result = ran(module, placed(module, path, data.draw(anything)), "http://127.0.0.1:9", folder)
-    assert result.get("failed") is True
+    # one of many notes that it failed, and its host fails in the end
+    assert result.get("failed") is True or result["ansible_facts"]["halo_integration_failure"]
     assert result["msg"].strip()

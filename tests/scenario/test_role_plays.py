@@ -356,5 +356,6 @@ def test_a_rotation_that_is_asked_for_in_the_inventory(fleet: Fleet) -> None:
     assert [done[tenant].bindings[NAME]["rotated"] for tenant in tenants] == [False, True]
     assert "1 as declared" in done.stdout
     # a rotation costs no further task; the report is the first host's
-    names = [task["task"] for task in done[tenants[1]].tasks]
+    ending = ("Say what became of the tenants", "Give the summary to Controller")
+    names = [task["task"] for task in done[tenants[1]].tasks if task["task"] not in ending]
     assert names == ["Converge agents, applications and secrets", *SKIPPED]
