@@ -11,7 +11,7 @@ options:
   fleet:
     description:
       - Makes the task part of a run over many tenants, which M(haloops.halo.halo_fleet) ends. What fails is noted for
-        that end, and in the fact C(halo_integration_failure), and does not fail the host. The playbooks do so.
+        that end, is RV(ignore:failure) of the result, and does not fail the host. The playbooks do so.
     type: dict
     suboptions:
       max_failed:

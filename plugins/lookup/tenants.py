@@ -73,7 +73,7 @@ class LookupModule(LookupBase):
             raise AnsibleLookupError(_nobody(patterns, limit))
         if self.get_option("ending"):
             record = Record()
-            failed = {*record.hosts(FAILED), *record.hosts(DRIFTED)}
+            failed = {**record.hosts(FAILED), **record.hosts(DRIFTED)}
             # the one that reports comes first: a result that fails is printed whole
             others = [host for host in (*record.hosts(BEGUN), *found) if host not in failed]
             return [*others[:1], *(host for host in found if host in failed)]

@@ -436,6 +436,10 @@ check_mode:
   description: Whether this was check mode, and nothing was changed.
   returned: when Halo could be asked
   type: bool
+failure:
+  description: What failed.
+  returned: failure, with O(fleet)
+  type: str
 error:
   description: What Halo answered to the request that failed.
   returned: failure

@@ -65,6 +65,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+failure:
+  description: What was noted.
+  returned: with O(failure) and O(noted)
+  type: str
 summary:
   description: As M(haloops.halo.halo_report) returns it; so are the paths of the report.
   returned: on the host that reports

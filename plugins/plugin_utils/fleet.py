@@ -11,9 +11,11 @@ host goes on, and it fails in a second play, together with the others.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import typing as t
+from collections import ChainMap
 from collections.abc import Mapping
 
 from ansible.errors import AnsibleError
@@ -41,16 +43,20 @@ class Record:
     def __init__(self, path: str | None = None) -> None:
         self._path = path or os.path.join(run_folder(), "halo_fleet")
 
-    def note(self, host: str, state: str) -> None:
-        with open(self._path, "a", encoding="utf-8") as file:
-            file.write(f"{state} {host}\n")
+    def note(self, host: str, state: str, text: str = "") -> None:
+        line = json.dumps([state, host, text]) + "\n"
+        file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            os.write(file, line.encode())
+        finally:
+            os.close(file)
 
-    def hosts(self, state: str) -> list[str]:
-        """Those that were noted with this state, in that order, each once."""
+    def hosts(self, state: str) -> dict[str, str]:
+        """Those that were noted with this state, in that order, with what was said last."""
         with contextlib.suppress(FileNotFoundError), open(self._path, encoding="utf-8") as file:
-            noted = [line.rstrip("\n").partition(" ") for line in file]
-            return list(dict.fromkeys(host for kind, _blank, host in noted if kind == state))
-        return []
+            noted = [json.loads(line) for line in file]
+            return {host: text for kind, host, text in noted if kind == state}
+        return {}
 
     def close(self) -> tuple[Record, bool]:
         """End this record, so that a further playbook of the same run begins another.
@@ -88,7 +94,7 @@ def as_one_of_many(
 
     :param fleet: the option ``fleet`` of ``halo_binding``
     :param work: gives the result of the task
-    :returns: that result, without a failure of the host: it is in the fact ``halo_integration_failure``
+    :returns: that result, without a failure of the host; what failed is its ``failure``
     """
     record, host = Record(), str(task_vars["inventory_hostname"])
     try:
@@ -113,9 +119,9 @@ def as_one_of_many(
 
 
 def failure(record: Record, host: str, text: str) -> Result:
-    """Note that a tenant failed, and give what its host has to know of it."""
-    record.note(host, FAILED)
-    return {"failed": False, "ansible_facts": {"halo_integration_failure": text}}
+    """Note that a tenant failed, and give what its task returns therefore."""
+    record.note(host, FAILED, text)
+    return {"failed": False, "failure": text}
 
 
 def retry_file(report: str) -> str:
@@ -158,12 +164,12 @@ class FleetAction(ActionBase):
 
     def _report(self, record: Record, args: Result, task_vars: Result) -> Result:
         """Have the report written over the whole fleet, say what was not tried, and write the file for a retry."""
-        failed = set(record.hosts(FAILED))
+        failed = record.hosts(FAILED)
         # one whose variables could not be had failed before it began
-        begun = failed.union(record.hosts(BEGUN))
+        begun = {*failed, *record.hosts(BEGUN)}
         untried = [host for host in args["hosts"] if host not in begun]
-        options = {**args["report"], "untried": untried}
-        result = self._run_report(options, {**task_vars, "ansible_play_hosts_all": args["hosts"]})
+        variables = {"hostvars": _HostVars(task_vars["hostvars"], failed), "ansible_play_hosts_all": args["hosts"]}
+        result = self._run_report({**args["report"], "untried": untried}, {**task_vars, **variables})
         again = [host for host in args["hosts"] if host in failed or host not in begun]
         say = Display().display
         if record.hosts(STOPPED):
@@ -197,3 +203,25 @@ class FleetAction(ActionBase):
         )
         result: Result = action.run(task_vars=task_vars)
         return result
+
+
+class _HostVars:
+    """The variables of the hosts, with ``halo_integration_failure`` for those that failed.
+
+    A fact would do as well, but for facts that are cached from run to run, or not known as variables.
+    """
+
+    def __init__(self, hostvars: t.Any, failed: Mapping[str, str]) -> None:
+        self._hostvars = hostvars
+        self._failed = failed
+
+    def __getitem__(self, host: str) -> Mapping[str, t.Any]:
+        return self._with_failure(host, self._hostvars[host])
+
+    def raw_get(self, host: str) -> Mapping[str, t.Any]:
+        return self._with_failure(host, self._hostvars.raw_get(host))
+
+    def _with_failure(self, host: str, known: t.Any) -> Mapping[str, t.Any]:
+        if host not in self._failed:
+            return t.cast(Mapping[str, t.Any], known)
+        return ChainMap({"halo_integration_failure": self._failed[host]}, known)

@@ -547,7 +547,7 @@ class Host:
     def message(self) -> str:
         """What the failed tasks said, and what was noted for the end of the run."""
         said = [task["result"].get("msg") for task in self.tasks if task["outcome"] == "failed"]
-        noted = [(task["result"].get("ansible_facts") or {}).get("halo_integration_failure") for task in self.tasks]
+        noted = [task["result"].get("failure") for task in self.tasks]
         return "\n".join(str(text) for text in (*noted, *said) if text)
 
     @property

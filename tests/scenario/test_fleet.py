@@ -277,9 +277,7 @@ def test_a_converged_run_says_little(fleet: Fleet) -> None:
     ],
     ids=["group", "limit"],
 )
-def test_a_group_without_hosts_is_an_error(
-    fleet: Fleet, playbook: str, arguments: tuple[str, ...], said: str
-) -> None:
+def test_a_group_without_hosts_is_an_error(fleet: Fleet, playbook: str, arguments: tuple[str, ...], said: str) -> None:
     hosts = fleet.inventory / "more.yml"
     hosts.write_text(json.dumps({"others": {"hosts": {"elsewhere": None}}}))
     tenants = tenants_of(fleet, 1)
