@@ -74,9 +74,11 @@ class LookupModule(LookupBase):
         if self.get_option("ending"):
             record = Record()
             failed = {**record.hosts(FAILED), **record.hosts(DRIFTED)}
+            fine = [host for host in found if host not in failed]
+            begun = record.hosts(BEGUN)
             # the one that reports comes first: a result that fails is printed whole
-            others = [host for host in (*record.hosts(BEGUN), *found) if host not in failed]
-            return [*others[:1], *(host for host in found if host in failed)]
+            reports = [host for host in fine if host in begun] or fine
+            return [*reports[:1], *(host for host in found if host in failed)]
         confirmed = self.get_option("confirm")
         if confirmed is not None and not (limit and len(found) == 1) and not variables.get("ansible_check_mode"):
             _confirm(found, str(confirmed).strip())
