@@ -39,7 +39,8 @@ FROM_ROLE = {
     "decommission_agent": "halo_integration_decommission_agent",
     "decommission_adopted": "halo_integration_decommission_adopted",
 }
-# of the playbook rotate, which is not to be defeated by a survey that answers the variable of the role with false
+# of the playbooks: true in rotate, which a survey's answer to the role's variable is not to defeat; false in audit,
+# where a secret that is asked for is no drift
 ROTATE_ALL = "halo_integration_rotate_all"
 
 
@@ -101,8 +102,9 @@ class BindingAction(HaloAction):
         if params["acknowledge"]:
             done = params["acknowledge"]
             return {"changed": deliver(store, done["name"], done["made_at"], check_mode=check_mode)}
-        if ROTATE_ALL in task_vars and not asked_for(params["rotate"]):
-            params["rotate"] = boolean(task_vars[ROTATE_ALL])
+        if ROTATE_ALL in task_vars:
+            asked = asked_for(params["rotate"])
+            params["rotate"] = boolean(task_vars[ROTATE_ALL]) and (asked if asked == "rollback" else True)
         if params["state"] == "present":
             self._find_tasks(params["bindings"], task_vars)
         trail = open_trail(params["log_path"], place, task_vars)

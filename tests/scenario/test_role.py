@@ -168,6 +168,13 @@ def asked_for(tenant: Tenant) -> Steps:
     assert tenant.entry("Two")["previous"] is not None
     assert tenant.entry()["attempt"] == 2
     yield from again(tenant)
+    # the playbook audit takes no notice of what is asked for, and the playbook rotate none of a survey's answer
+    tenant.more["halo_integration_rotate_all"] = False
+    yield from again(tenant, ROTATE)
+    yield from again(tenant, ROLLBACK)
+    tenant.more["halo_integration_rotate_all"] = True
+    yield from rotated(tenant, "requested", Go(options={"rotate": False}))
+    yield from rotated(tenant, "rollback", ROLLBACK)
 
 
 @case
