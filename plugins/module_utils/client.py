@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import builtins
 import dataclasses
+import re
 import typing as t
 
 from .auth import Login
@@ -24,6 +25,9 @@ Raw = dict[str, t.Any]
 
 PAGE = 100
 SETTLE = (0.3, 1.0, 3.0)
+NUMBERS = frozenset(
+    {"id", "id_int", "loginas_agent_id", "loginas_halointegrator", "team_id", "department_id", "workday_id"}
+)
 
 # what every login is made of, so that there is always one that can be seen
 AGENTS, APPLICATIONS = "/Agent", "/Application"
@@ -206,7 +210,7 @@ class Client:
             yield seconds
 
     def _post(self, path: str, payload: Raw) -> Raw | None:
-        response = self._call("POST", path, body=[payload])
+        response = self._call("POST", path, body=[_with_numbers(payload)])
         if response.status >= 500 or (response.status in (200, 201) and not response.is_json):
             raise AmbiguousWrite(
                 f"POST {path} answered {response.status} without saying what became of the object.",
@@ -291,6 +295,20 @@ class Client:
         if response.status == 429:
             message = f"{method} {path}: the rate limit lasted longer than halo_retry_seconds."
         raise HaloError(message, hint=hints.get(response.status), **self._about(response, method, path))
+
+
+def _with_numbers(value: t.Any) -> t.Any:
+    """Ids as the numbers that they are in Halo's model: a version that answers them as texts need not take texts."""
+    if isinstance(value, list):
+        return [_with_numbers(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: int(item)
+        if name in NUMBERS and isinstance(item, str) and re.fullmatch("[0-9]+", item)
+        else _with_numbers(item)
+        for name, item in value.items()
+    }
 
 
 def _is_halos(data: t.Any) -> bool:

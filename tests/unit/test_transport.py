@@ -1361,6 +1361,13 @@ def test_answers_to_a_write(script: Script, build: Build, status: int, what: dic
     assert build().save("/Agent", {"name": "x"}) == saved
 
 
+def test_ids_that_were_read_as_texts_are_sent_as_numbers(script: Script, build: Build) -> None:
+    sent = {"id": "9", "name": "12", "roles": [{"id": "0b1e7a52"}], "teams": [{"team_id": "3", "team_name": "4"}]}
+    expected = {"id": 9, "name": "12", "roles": [{"id": "0b1e7a52"}], "teams": [{"team_id": 3, "team_name": "4"}]}
+    script.expect("POST /api/Agent", sent=[expected], answer=FOUND)
+    build().save("/Agent", sent)
+
+
 def test_a_warning_of_halos_is_passed_on(script: Script, build: Build) -> None:
     script.expect("POST /api/Agent", answer={**FOUND, "_warning": f"Weak:\n {SECRET}"})
     client = build()
