@@ -51,7 +51,7 @@ _raw:
 import typing as t
 
 from ansible import context
-from ansible.errors import AnsibleLookupError
+from ansible.errors import AnsibleError, AnsibleLookupError
 from ansible.inventory.manager import InventoryManager
 from ansible.plugins.lookup import LookupBase
 
@@ -92,7 +92,13 @@ class LookupModule(LookupBase):
                 manager.add_host(host, group=group)
         if limit:
             manager.subset(limit)
-        return [str(host.name) for host in manager.get_hosts(pattern=patterns)]
+        try:
+            return [str(host.name) for host in manager.get_hosts(pattern=patterns)]
+        except AnsibleError as error:
+            # where the setting HOST_PATTERN_MISMATCH is error
+            if "Could not match" in str(error):
+                return []
+            raise
 
 
 def _nobody(patterns: list[str], limit: str | None) -> str:
