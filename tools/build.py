@@ -18,8 +18,8 @@ DIST = tree.ROOT / "dist"
 # What may be at the top of the archive. What is for developers alone stays out: see build_ignore in galaxy.yml.
 WANTED = {
     *("CHANGELOG.rst", "CONTRIBUTING.md", "FILES.json", "LICENSE", "MANIFEST.json", "README.md", "SECURITY.md"),
-    *("changelogs", "docs", "examples", "execution-environment.yml", "meta", "playbooks", "plugins", "requirements.txt"),
-    *("roles", "tests"),
+    *("changelogs", "docs", "examples", "execution-environment.yml", "meta", "playbooks", "plugins"),
+    *("requirements.txt", "roles", "tests"),
 }
 # What may be below tests: ansible-test reads there which Pythons the modules are for.
 TESTS = {"tests", "tests/config.yml"}
