@@ -11,14 +11,19 @@ import os
 import tempfile
 import time
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+try:
+    from cryptography.exceptions import InvalidTag
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+except ImportError:
+    # ansible-core itself needs it; without it each task gets a token of its own
+    AESGCM = None  # type: ignore[assignment,misc]
+    InvalidTag = OSError  # type: ignore[assignment,misc]
 
 from ..module_utils.auth import NullTokenCache, Token
 
 # Ansible's main process imports the action before it forks the worker that runs it, so that all workers of a run have
 # the same key. It is in memory alone: what a killed run leaves behind cannot be decrypted any more.
-_CIPHER = AESGCM(AESGCM.generate_key(bit_length=256))
+_CIPHER = None if AESGCM is None else AESGCM(AESGCM.generate_key(bit_length=256))
 _NONCE = 12
 
 
@@ -37,6 +42,8 @@ class TokenCache(NullTokenCache):
         return os.path.join(self._folder, "halo-token-" + key)
 
     def get(self, key: str) -> str | None:
+        if not _CIPHER:
+            return None
         try:
             with open(self._path(key), "rb") as file:
                 sealed = file.read()
@@ -46,6 +53,8 @@ class TokenCache(NullTokenCache):
             return None
 
     def put(self, key: str, token: Token) -> None:
+        if not _CIPHER:
+            return
         kept = {"token": token.value, "until": time.time() + token.expires_in - self.MARGIN}
         nonce = os.urandom(_NONCE)
         try:

@@ -135,6 +135,9 @@ def _die_in_a_write(store: str) -> None:
         process.stdin.close()
         _die()
 
+    connections = importlib.import_module("urllib3.connection").HTTPConnection
+    real = connections.getresponse
+
     def answer(connection: Any) -> None:
         real(connection)
         _die()
@@ -144,8 +147,6 @@ def _die_in_a_write(store: str) -> None:
     elif store == "command":
         subprocess.Popen.communicate = communicate  # type: ignore[method-assign,assignment]
     else:
-        connections = importlib.import_module("urllib3.connection").HTTPConnection
-        real = connections.getresponse
         connections.getresponse = answer
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 import os
 import random
@@ -270,11 +271,11 @@ def counts() -> dict[str, tuple[int, int]]:
             tenant, options = prepare(fleet, kind)
             writes: list[Any] = []
 
-            def replace(*args: Any, writes: list[Any] = writes) -> None:
-                writes.append(args)
+            def replace(noted: list[Any], *args: Any) -> None:
+                noted.append(args)
                 real(*args)
 
-            patch.setattr(_files, "_replace", replace)
+            patch.setattr(_files, "_replace", functools.partial(replace, writes))
             outcome = fleet.run(tenant, Go(options=options))
             assert not outcome.failed, outcome.message
             assert len(writes) >= 2

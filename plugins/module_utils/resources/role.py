@@ -21,7 +21,8 @@ from ..plan import Change
 from ..spec import Field, Option, Resource, Text, fold
 from .agent import AGENT
 
-Word = str | bool
+# a type that pylint of older ansible-test takes for an operation
+Word = t.Union[str, bool]  # noqa: UP007
 
 SHOWN_HOLDERS = 5
 # Halo's own are called so, some with the product's name before it, as in HaloITSM Administrator
