@@ -923,7 +923,8 @@ def test_a_proxy_that_https_goes_through_sees_neither_token_nor_secret(
                 build(url="https://halo.invalid", retry_seconds=0, **options).get("/Roles/3")
             thread.join(5)
         assert "s3cret" not in str(caught.value)
-    assert [head.split(b"\r\n")[0] for head in heads] == [b"CONNECT halo.invalid:443 HTTP/1.1"] * 2
+    # Python 3.11 speaks HTTP/1.0 to a proxy
+    assert [head.split(b" HTTP/")[0] for head in heads] == [b"CONNECT halo.invalid:443"] * 2
     for head in heads:
         assert b"\r\nAuthorization" not in head
         assert b"given" not in head
