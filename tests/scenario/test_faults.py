@@ -70,7 +70,8 @@ def chosen(every: list[Cell], which: str) -> list[Cell]:
         return [cells[number % len(cells)] for number, cells in enumerate(alike.values())]
     if which != "short":
         return [cell for cell in every if which in str(cell)]
-    shuffled = list(every)
+    # of those that the page is written from
+    shuffled = chosen(every, "all")
     random.Random(SEED).shuffle(shuffled)
     seen: set[Any] = set()
     sample = []
