@@ -1589,6 +1589,21 @@ def renamed_and_nothing_else(tenant: Tenant) -> Steps:
 
 
 @case
+def renamed_with_a_trail(tenant: Tenant) -> Steps:
+    yield from named_before(tenant)
+    # nothing in Halo has to change: the entry alone would move
+    tenant.post("Application", {"id": tenant.application(OLD)["id"], "displayName": NAME})
+    before = tenant.state, tenant.stored
+    outcome = yield Go(options={"log_path": str(tenant.inventory / "nowhere" / "trail.jsonl")})
+    assert "its folder does not exist" in outcome.message
+    assert (tenant.state, tenant.stored) == before
+    done = yield Go(options=TRAIL)
+    assert not done.failed, done.message
+    assert trail(tenant) == steps("renamed", "move")
+    yield from again(tenant)
+
+
+@case
 def renamed_back(tenant: Tenant) -> Steps:
     yield from named_before(tenant)
     yield from renamed(tenant)
