@@ -46,8 +46,9 @@ bench: .venv/test.ok $(LINK)  ## the benchmark, as a table; BENCH_ARGS=
 	$(VENV)/python tests/bench/run.py $(BENCH_ARGS)
 
 KILLS = 200
-kills: .venv/test.ok $(LINK)  ## kill 200 rotations with each store and look what is left of them (long); KILLS=1000
-	$(VENV)/python -m pytest tests/scenario/test_kills.py --kills $(KILLS) $(PYTEST_ARGS)
+kills: .venv/test.ok $(LINK)  ## kill 200 rotations with each store, and play 200 schedules of the simulation (long); KILLS=1000
+	$(VENV)/python -m pytest tests/scenario/test_kills.py tests/scenario/test_store_schedules.py \
+		--kills $(KILLS) --schedules $(KILLS) $(PYTEST_ARGS)
 
 RACES = 200
 races: .venv/test.ok $(LINK)  ## 200 races of two controllers for one tenant, in each of three stores; RACES=1000

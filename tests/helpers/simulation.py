@@ -147,6 +147,8 @@ class World:
         self.exclusive = True
         self.late: tuple[Late, ...] = ()
         self.numbers = 0
+        # a real one: it takes part in each call, and must say what the look-alike says
+        self.store: Any = None
 
         self.posted = self.moves = self.creates = self.finishes = self.lost = self.denied = self.writes = 0
         self.unheard: str | None = None
@@ -496,22 +498,32 @@ class Run:
         if self._call("read", READ):
             raise HaloError("the store cannot be read.")
         kept = self.world.kept.get(name, Kept())
+        if self.world.store:
+            entry, version = self.world.store.read(name)
+            _must(_unnamed(entry) == _unnamed(kept.entry()), "the store gives another entry than it got")
+            return entry, version
         return kept.entry(), kept.version
 
     def write(self, name: str, entry: dict[str, Any], version: Any) -> Any:
         kind = self._call("write", WRITE)
-        if version != self.world.kept.get(name, Kept()).version:
+        if not self.world.store and version != self.world.kept.get(name, Kept()).version:
             raise StaleEntry("someone else wrote.")
         if kind != "error":
+            if self.world.store:
+                version = self.world.store.write(name, entry, version)
             self.world.save(entry, self.wish.deliver, name)
         if kind:
             raise HaloError("the store did not answer.")
-        return self.world.kept[name].version
+        return version if self.world.store else self.world.kept[name].version
 
     def names(self) -> list[str]:
+        if self.world.store:
+            return list(self.world.store.names())
         return [*self.world.kept]
 
     def others(self, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+        if self.world.store:
+            return dict(self.world.store.others(names))
         return {name: kept.entry() for name, kept in self.world.kept.items() if name not in names}
 
     @contextlib.contextmanager
@@ -519,11 +531,12 @@ class Run:
         if self._call("hold", READ):
             raise HaloError("the lock cannot be had.")
         world = self.world
-        if world.exclusive and world.held:
+        if not world.store and world.exclusive and world.held:
             raise TenantBusy("someone else is at work.")
-        world.held = True
         try:
-            yield
+            with world.store.hold() if world.store else contextlib.nullcontext():
+                world.held = True
+                yield
         finally:
             # the kernel's doing, also where the process was killed
             world.held = False
@@ -926,6 +939,11 @@ _BEGUN = re.compile(
 )
 
 
+def _unnamed(entry: dict[str, Any]) -> dict[str, Any]:
+    """Without whose it is, which a real store notes by itself."""
+    return {**entry, "instance": None, "binding": None}
+
+
 def read(run: Run, finishes: int | None = None) -> None:
     """Judge the audit trail of a run: the lines of each rotation, in order; of one that was broken off, the beginning.
 
@@ -982,9 +1000,10 @@ def step(case: Case, world: World, number: int, faults: tuple[Fault, ...]) -> Ru
     return run
 
 
-def replay(line: str) -> None:
+def replay(line: str, store: Any = None) -> None:
     """Play a schedule and print what happens.
 
+    :param store: a real one, without entries, which is to behave as the look-alike does
     :raises Violation: it ends as it must not
     """
     head, *texts = line.split(";")
@@ -992,6 +1011,11 @@ def replay(line: str) -> None:
         interleave(line, show=True)
         return
     case, world = begin(head)
+    if store:
+        world.store = store
+        for name, kept in world.kept.items():
+            if kept.content:
+                store.write(name, kept.entry(), store.read(name)[1])
     for number, text in enumerate(texts):
         faults = tuple(Fault.parse(one) for one in text.split(",") if one.strip() != "-")
         run = case.run(world, number, faults)
@@ -1003,6 +1027,10 @@ def replay(line: str) -> None:
             print(f"run {number + 1}: {calls} -> {run.result or 'violation'} {run.error or ''}")
         world.elapse(SECOND)
     conclude(case, world, len(texts))
+    if store:
+        kept = {name: _unnamed(one.entry()) for name, one in world.kept.items() if one.content}
+        found = {name: _unnamed(entry) for name, entry in store.others(()).items()}
+        _must(found == kept, "the store lists other entries than it got")
 
 
 def faults_of(trace: list[tuple[str, tuple[str, ...]]], afters: tuple[int, ...], begin: int = 1) -> Iterator[Fault]:

@@ -30,6 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--races", type=int, default=6, help="how often two controllers race in test_races.py, in each store"
     )
+    parser.addoption("--schedules", type=int, default=12, help="how many test_store_schedules.py plays with each store")
     parser.addoption("--faults", default="short", help="which faults are tried: short, all, every, or a text")
     parser.addoption("--all-jobs", action="store_true", help="let test_jobs.py run what takes longer, too")
     parser.addoption("--fleet", type=int, default=21, help="of how many tenants the fleets of test_fleet.py are")
