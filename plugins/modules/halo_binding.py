@@ -164,8 +164,8 @@ options:
         default: false
   bindings_extra:
     description:
-      - Further ones, by the same options, as those of one tenant beside the O(bindings) of its group. A name that is in
-        both is refused.
+      - Further ones, by the same options, as those of one tenant beside the O(bindings) of its group; the variable
+        C(halo_integration_bindings_extra) of the host unless set. A name that is in both is refused.
     type: list
     elements: dict
     default: []

@@ -32,6 +32,7 @@ import_stores()
 
 # Options, and the variables that stand in for them: as arguments of the role's task each would be a template.
 FROM_ROLE = {
+    "bindings_extra": "halo_integration_bindings_extra",
     "verify": "halo_integration_verify",
     "jitter": "halo_integration_jitter",
     "window": "halo_integration_window",
@@ -148,9 +149,9 @@ def _joined(args: Result) -> Result:
 
     :raises HaloError: a name is in both
     """
-    bindings, extra = args.get("bindings") or [], args.get("bindings_extra")
+    bindings, extra = args.get("bindings"), args.get("bindings_extra")
     if not (extra and isinstance(extra, list) and isinstance(bindings, list)):
-        # what is of a wrong type is left to the validation
+        # what is of a wrong type is left to the validation, and an acknowledgement has none
         return args
     if not all(isinstance(spec, Mapping) for spec in extra):
         return args

@@ -324,11 +324,12 @@ def test_two_playbooks_in_one_run_and_tags(fleet: Fleet) -> None:
 def test_bindings_of_a_group_and_of_one_tenant(fleet: Fleet) -> None:
     both, wrong = tenants = tenants_of(fleet, 2)
     more = {"name": "Reporting", "agent": {"name": "api-reporting"}, "application": {"scopes": ["all"]}}
-    both.more["halo_integration_bindings_extra"] = [more]
+    both.more["halo_integration_bindings_extra"] = [{**more, "on_rotated": "tasks/deliver.yml"}]
     wrong.more["halo_integration_bindings_extra"] = [{**more, "name": NAME.upper()}]
     done = fleet.play(tenants, Play())
     assert [done[tenant].failed for tenant in tenants] == [False, True]
     assert sorted(both.stored) == sorted([NAME, "Reporting"])
+    assert both.entry("Reporting")["outstanding"]["deliver"] is None
     for text in (NAME.upper(), "halo_integration_bindings", "halo_integration_bindings_extra"):
         assert text in done[wrong].message
     assert wrong.stored == {}
