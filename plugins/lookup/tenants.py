@@ -57,7 +57,7 @@ from ansible.plugins.lookup import LookupBase
 
 from ..plugin_utils.fleet import BEGUN, DRIFTED, FAILED, Record
 
-SHOWN = 5
+NAMED = 5
 
 
 class LookupModule(LookupBase):
@@ -115,7 +115,7 @@ def _confirm(found: list[str], confirmed: str) -> None:
     """:raises AnsibleLookupError: the number of tenants is not the one that the user names"""
     if confirmed == str(len(found)):
         return
-    names = ", ".join(found[:SHOWN]) + (f" and {len(found) - SHOWN} more" if len(found) > SHOWN else "")
+    names = ", ".join(found[:NAMED]) + (f" and {len(found) - NAMED} more" if len(found) > NAMED else "")
     tenants = f"{len(found)} tenant{'s' if len(found) > 1 else ''}"
     wrong = f"halo_decommission_confirm is {confirmed}, and this" if confirmed else "This"
     raise AnsibleLookupError(

@@ -32,7 +32,7 @@ Result = dict[str, t.Any]
 
 DETAILS = {"includedetails": "true"}
 LONGEST_NAME = 255
-SHOWN_NAMES = 40
+MOST_NAMES = 40
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -548,9 +548,9 @@ def _one(target: Target, client: Client, word: t.Any) -> Raw:
         ids = ", ".join(str(row.get("id")) for row in found)
         raise HaloError(f"{len(found)} {target.label}s are called '{word}'; their ids are {ids}.", hint="Give the id.")
     names = sorted((str(row.get("name")) for row in rows), key=fold)
-    there = ", ".join(names[:SHOWN_NAMES])
-    if len(names) > SHOWN_NAMES:
-        there += f" and {len(names) - SHOWN_NAMES} more"
+    there = ", ".join(names[:MOST_NAMES])
+    if len(names) > MOST_NAMES:
+        there += f" and {len(names) - MOST_NAMES} more"
     raise HaloError(f"there is no {target.label} '{word}'.", hint=f"There are: {there or 'none'}.")
 
 

@@ -71,6 +71,27 @@ class Record:
         return Record(closed), True
 
 
+def batches(given: t.Any) -> list[str]:
+    """How many tenants are worked on at a time, for the ``serial`` of a play: numbers, or per cent such as ``5%``.
+
+    :param given: ``halo_serial``: a number, a text in which commas may stand, or a list of such; nothing stands for all
+    :raises HaloError: something is neither a number above 0 nor per cent
+    """
+    if isinstance(given, (list, tuple)):
+        found = [one for part in given if part not in (None, "") for one in batches(part)]
+    else:
+        found = [part.replace(" ", "") for part in str("" if given is None else given).strip(" []").split(",")]
+    found = [one.strip("'\"") for one in found if one]
+    for one in found:
+        number = re.fullmatch(r"(\d+)(%?)", one, re.ASCII)
+        if not number or not 0 < int(number[1]) <= (100 if number[2] else int(number[1])):
+            raise HaloError(
+                f"halo_serial must be a number of tenants, or per cent of the fleet such as 5%, not {one}.",
+                hint="Several, with commas, are one batch after another.",
+            )
+    return found or ["100%"]
+
+
 def allowed(max_failed: t.Any, tenants: int) -> int | None:
     """How many tenants may fail before a run stops; None for any number.
 

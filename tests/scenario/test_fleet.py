@@ -198,7 +198,8 @@ def test_a_poisoned_change_stops(fleet: Fleet, size: int, max_failed: int | str)
     # the canary; or one more than may fail, per cent rounded down, and what is under way by then
     most = 1 if max_failed == 0 else size // 10 + FORKS
     report = work(fleet) / "poisoned.html"
-    batches = [1, "5%", "25%", "100%"]
+    # as a survey answers it
+    batches = "1, 5%, 25%, 100%"
     arguments = extra(halo_serial=batches, halo_max_failed=max_failed, halo_report_path=str(report))
     done = fleet.play(tenants, Play("provision", arguments))
     assert done.status != 0
@@ -274,10 +275,11 @@ def test_a_converged_run_says_little(fleet: Fleet) -> None:
     [
         ("provision", extra(halo_hosts="halo_tenant"), r"no host in halo_tenant\. "),
         ("audit", ("--limit", "elsewhere"), r"no host of halo_tenants \(halo_hosts\) is within --limit elsewhere"),
+        ("provision", extra(halo_serial="ten"), "halo_serial must be a number of tenants, .* not ten"),
     ],
-    ids=["group", "limit"],
+    ids=["group", "limit", "serial"],
 )
-def test_a_group_without_hosts_is_an_error(fleet: Fleet, playbook: str, arguments: tuple[str, ...], said: str) -> None:
+def test_what_cannot_be_meant_is_an_error(fleet: Fleet, playbook: str, arguments: tuple[str, ...], said: str) -> None:
     hosts = fleet.inventory / "more.yml"
     hosts.write_text(json.dumps({"others": {"hosts": {"elsewhere": None}}}))
     tenants = tenants_of(fleet, 1)

@@ -54,6 +54,24 @@ def test_per_cent_of_a_small_fleet_is_rounded_down() -> None:
     assert fleet.allowed("5%", 20) == 1
 
 
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        (None, ["100%"]), ("", ["100%"]), ([], ["100%"]), ([""], ["100%"]), (10, ["10"]), ("10", ["10"]),
+        ("5 %", ["5%"]), ([1, "5%", "100%"], ["1", "5%", "100%"]), ([[1, "5%"]], ["1", "5%"]),
+        ("1, 5%,100%", ["1", "5%", "100%"]), ("[1, '5%']", ["1", "5%"]), ('["5%"]', ["5%"]),
+    ],
+)  # fmt: skip
+def test_how_many_at_a_time(given: Any, found: list[str]) -> None:
+    assert fleet.batches(given) == found
+
+
+@pytest.mark.parametrize("given", ["many", "0", "0%", "-1", "1.5", "101%", "5%%", "1 five", [1, "x"], {"a": 1}, "٣"])
+def test_what_is_no_number_of_tenants_is_refused(given: Any) -> None:
+    with pytest.raises(HaloError, match="halo_serial must be a number of tenants, or per cent"):
+        fleet.batches(given)
+
+
 # One tenant of many
 
 

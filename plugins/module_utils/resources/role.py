@@ -24,7 +24,7 @@ from .agent import AGENT
 # a type that pylint of older ansible-test takes for an operation
 Word = t.Union[str, bool]  # noqa: UP007
 
-SHOWN_HOLDERS = 5
+MOST_HOLDERS = 5
 # Halo's own are called so, some with the product's name before it, as in HaloITSM Administrator
 _BUILT_IN = re.compile(r"(halo\w* )?(administrator|standard user)")
 
@@ -246,8 +246,8 @@ def guard(client: Client, params: t.Mapping[str, t.Any], current: Raw | None, ch
     if change.action == "delete" and not params["force"]:
         agents = held_by(client, current)
         if agents:
-            more = f" and {len(agents) - SHOWN_HOLDERS} more" if len(agents) > SHOWN_HOLDERS else ""
-            names = ", ".join(f"'{name}'" for name in agents[:SHOWN_HOLDERS])
+            more = f" and {len(agents) - MOST_HOLDERS} more" if len(agents) > MOST_HOLDERS else ""
+            names = ", ".join(f"'{name}'" for name in agents[:MOST_HOLDERS])
             raise Refused(
                 f"it is a role of the agent{'s' if len(agents) > 1 else ''} {names}{more}.",
                 hint="Give them another role first, or set force: true.",
