@@ -55,7 +55,7 @@ from ansible.errors import AnsibleError, AnsibleLookupError
 from ansible.inventory.manager import InventoryManager
 from ansible.plugins.lookup import LookupBase
 
-from ..plugin_utils.fleet import BEGUN, DRIFTED, FAILED, Record
+from ..plugin_utils.fleet import BEGUN, DRIFTED, Record
 
 NAMED = 5
 
@@ -73,7 +73,7 @@ class LookupModule(LookupBase):
             raise AnsibleLookupError(_nobody(patterns, limit))
         if self.get_option("ending"):
             record = Record()
-            failed = {**record.hosts(FAILED), **record.hosts(DRIFTED)}
+            failed = {**record.failures(), **record.hosts(DRIFTED)}
             fine = [host for host in found if host not in failed]
             begun = record.hosts(BEGUN)
             # the one that reports comes first: a result that fails is printed whole

@@ -28,6 +28,12 @@ from .compat import run_folder
 Result = dict[str, t.Any]
 
 BEGUN, FAILED, DRIFTED, STOPPED = "begun", "failed", "drifted", "stopped"
+# between these two the tasks of the user run, which a host that cannot be reached ends without a word
+OUTSTANDING, CONCLUDED = "outstanding", "concluded"
+UNFINISHED = (
+    "The tasks that were to follow did not come to their end: a host that on_rotated needs cannot be reached. "
+    "They run again in the next run."
+)
 SAID = {
     FAILED: "This tenant failed; its line above says why.",
     DRIFTED: "This tenant is not as the inventory declares it; its line above says how.",
@@ -57,6 +63,12 @@ class Record:
             noted = [json.loads(line) for line in file]
             return {host: text for kind, host, text in noted if kind == state}
         return {}
+
+    def failures(self) -> dict[str, str]:
+        """Those that failed, when no task of the run is under way any more, and why."""
+        concluded = self.hosts(CONCLUDED)
+        unfinished = [host for host in self.hosts(OUTSTANDING) if host not in concluded]
+        return {**dict.fromkeys(unfinished, UNFINISHED), **self.hosts(FAILED)}
 
     def close(self) -> tuple[Record, bool]:
         """End this record, so that a further playbook of the same run begins another.
@@ -134,6 +146,8 @@ def as_one_of_many(
     result = {"changed": False, "pending_actions": [], "bindings": {}, **result}
     if result.get("failed") or result.get("msg"):
         return {**result, **failure(record, host, str(result.get("msg")))}
+    if result["pending_actions"]:
+        record.note(host, OUTSTANDING)
     if check_mode and result["changed"] and fleet.get("fail_on_drift"):
         record.note(host, DRIFTED)
     return result
@@ -172,6 +186,8 @@ class FleetAction(ActionBase):
         record, host = Record(), str(task_vars["inventory_hostname"])
         if args["hosts"] is None:
             text = args["failure"]
+            if args["noted"]:
+                record.note(host, CONCLUDED)
             if not text:
                 return result
             return {**result, **(failure(record, host, text) if args["noted"] else {"failed": True, "msg": text})}
@@ -179,13 +195,13 @@ class FleetAction(ActionBase):
         if first:
             result.update(self._report(record, args, task_vars))
         for state, text in SAID.items():
-            if not result.get("failed") and host in record.hosts(state):
+            if not result.get("failed") and host in (record.failures() if state == FAILED else record.hosts(state)):
                 result.update(failed=True, msg=text)
         return result
 
     def _report(self, record: Record, args: Result, task_vars: Result) -> Result:
         """Have the report written over the whole fleet, say what was not tried, and write the file for a retry."""
-        failed = record.hosts(FAILED)
+        failed = record.failures()
         # one whose variables could not be had failed before it began
         begun = {*failed, *record.hosts(BEGUN)}
         untried = [host for host in args["hosts"] if host not in begun]

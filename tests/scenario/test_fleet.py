@@ -323,6 +323,32 @@ def test_two_playbooks_in_one_run_and_tags(fleet: Fleet) -> None:
     assert "2 as declared" in done.stdout or "All 2 as declared" in done.stdout
 
 
+def test_a_host_of_on_rotated_that_cannot_be_reached_is_a_failure_of_its_tenant(fleet: Fleet) -> None:
+    """Ansible takes the tenant out of the run at once: no task of the role is left to say so."""
+    away, fine = tenants = tenants_of(fleet, 2)
+    inventory = fleet.inventory / "machines.yml"
+    machine = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
+    inventory.write_text(json.dumps({"machines": {"hosts": {"machine": machine}}}))
+    (fleet.inventory / "machine.yml").write_text("- ansible.builtin.ping:\n  delegate_to: machine\n")
+    away.bind(on_rotated="machine.yml")
+    report = work(fleet) / "away.html"
+    arguments = ("-i", str(inventory), *extra(halo_report_path=str(report)))
+    done = fleet.play(tenants, Play("provision", arguments))
+    assert done.status != 0
+    assert re.search(rf"^{away.name}: {NAME} failed: .*on_rotated needs cannot be reached", done.stdout, re.MULTILINE)
+    assert re.search(rf"^{fine.name}: {NAME} rotated", done.stdout, re.MULTILINE)
+    assert report.with_suffix(".retry").read_text() == f"{away.name}\n"
+    assert away.proven()
+    assert away.entry()["outstanding"]["deliver"]
+    # the next run delivers what is there, and makes no other secret
+    machine["ansible_connection"] = "local"
+    inventory.write_text(json.dumps({"machines": {"hosts": {"machine": machine}}}))
+    done = fleet.play(tenants, Play("provision", arguments))
+    assert done.status == 0, done.stdout
+    assert away.entry()["outstanding"]["deliver"] is None
+    assert away.entry()["attempt"] == 1
+
+
 def test_bindings_of_a_group_and_of_one_tenant(fleet: Fleet) -> None:
     both, wrong = tenants = tenants_of(fleet, 2)
     more = {"name": "Reporting", "agent": {"name": "api-reporting"}, "application": {"scopes": ["all"]}}
