@@ -79,7 +79,7 @@ lint: .build/lint/ok $(LINK)  ## style, types, spelling, YAML, roles and playboo
 	done; \
 	test -z "$$failed" || { echo "Not clean:$$failed" >&2; exit 1; }
 
-sanity: .venv/base.ok .build/bin/shellcheck  ## ansible-test sanity on each ansible-core; SANITY_ARGS="--core 2.21"
+sanity: build .build/bin/shellcheck  ## ansible-test sanity of the archive on each ansible-core; SANITY_ARGS="--core 2.21"
 	$(VENV)/python tools/ansible_test.py sanity $(SANITY_ARGS)
 
 integration: .venv/base.ok  ## ansible-test integration, in the sandbox or a real instance; INTEGRATION_ARGS="-- TARGET"
@@ -98,7 +98,7 @@ docs: .build/docs-venv/ok $(LINK)  ## the documentation as HTML, in .build/docs
 build: .venv/base.ok  ## the collection's archive, in dist
 	$(VENV)/python tools/build.py
 
-importer: .build/importer/ok ## what Galaxy would say about that archive
+importer: build .build/importer/ok  ## what Galaxy would say about that archive
 	$(IMPORTER)/python tools/importer.py
 
 release: .build/lint/ok .build/importer/ok $(LINK)  ## make release VERSION=x.y.z: changelog, version, archive, checksum

@@ -2,13 +2,18 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runs ansible-test on a copy of the collection, with PyPI alone, and believes it only when it tested something."""
+"""Runs ansible-test, with PyPI alone, and believes it only when it tested something.
+
+The sanity tests are of the archive that make build made, unpacked as users get it, with each ansible-core; and, with
+the newest one, of what the archive leaves out. The integration tests are of a copy of the checkout.
+"""
 
 from __future__ import annotations
 
 import argparse
 import atexit
 import contextlib
+import functools
 import os
 import re
 import shutil
@@ -18,7 +23,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import tree
-from pairs import BUILD, FEW, PAIRS, ROOT, NotHere, arguments, environment, first_python
+from build import built, unpack
+from pairs import BUILD, PAIRS, ROOT, NotHere, arguments, environment, first_python
 
 # The versions of the script that ansible-test wants to download, of all the versions of ansible-core.
 GET_PIP = ("23_1_2", "24_2", "25_2")
@@ -28,8 +34,8 @@ INSTANCE = Path("tests/integration/integration_config.yml")
 ESSENTIAL = {"ansible-doc", "compile", "import", "pep8", "pylint", "shellcheck", "validate-modules", "yamllint"}
 # Sanity tests that want more than PyPI: this one installs an archive from elsewhere.
 NOT_POSSIBLE = {"2.22": {"pylint"}}
-# What sanity tests look at with all but the newest ansible-core that has them all, with which they look at everything.
-SHIPPED = ["meta/", "playbooks/", "plugins/", "roles/"]
+# What the archive leaves out: tools and tests have to be as clean.
+LEFT_OUT = [".ci/", "examples/controller_project/", "tests/", "tools/"]
 WARNINGS = ("WARNING:", "[WARNING]", "[DEPRECATION WARNING]")
 SHOWN = ("ERROR", "FATAL", *WARNINGS, "Running ", "testhost ")
 # It would rather have en_US.UTF-8, which a bare Debian lacks. No test here depends on it. And the engine has to say
@@ -103,17 +109,9 @@ def newest_core() -> str:
     raise NotHere("No Python that any ansible-core needs is here.")
 
 
-def test(command: str, core: str, python: str, others: list[str]) -> None:
-    """Run ansible-test of one ansible-core. Raises Failed."""
-    name = f"{command}-{core}"
-    folder, home = tree.copy(name), prepare_home(core)
-    if command == "sanity" and list(folder.glob("tests/sanity/ignore*.txt")):
-        raise Failed("tests/sanity/ignore*.txt: this collection ignores nothing. Repair the code instead.")
-    if command == "integration" and (ROOT / INSTANCE).exists():
-        print(f"== against the instance that {INSTANCE} names", flush=True)
-        shutil.copy2(ROOT / INSTANCE, folder / INSTANCE)
-        atexit.register((folder / INSTANCE).unlink, missing_ok=True)
-    bin_folder = environment(core, python) / "bin"
+def test(command: str, folder: Path, core: str, python: str, targets: list[str], essential: set[str]) -> None:
+    """Run ansible-test of one ansible-core in a folder. Raises Failed."""
+    home, bin_folder = prepare_home(core), environment(core, python) / "bin"
     path = os.pathsep.join([str(bin_folder), str(BUILD / "bin"), os.environ["PATH"]])
     env = {**os.environ, "HOME": str(home), "PATH": path, "LC_ALL": "C.UTF-8"}
     started = [str(bin_folder / "ansible-test"), command, "--venv", "--python", python, "--color", "no"]
@@ -121,27 +119,47 @@ def test(command: str, core: str, python: str, others: list[str]) -> None:
         started.append("--requirements")
     else:
         started += [f"--skip-test={test}" for test in NOT_POSSIBLE.get(core, ())]
-    targets = others or (SHIPPED if command == "sanity" and core != newest_core() else [])
-    essential = ESSENTIAL - NOT_POSSIBLE.get(core, set()) if command == "sanity" and not others else set()
-    if found := doubts(essential, run([*started, *targets], folder, env, BUILD / f"{name}.log")):
+    if found := doubts(essential, run([*started, *targets], folder, env, BUILD / f"{folder.parents[2].name}.log")):
         raise Failed("Not accepted:\n" + "\n".join(found))
+
+
+def sanity(core: str, python: str, archive: Path, others: list[str]) -> None:
+    """The sanity tests of what ships and, with the newest ansible-core, of what does not. Raises Failed."""
+    essential = set() if others else ESSENTIAL - NOT_POSSIBLE.get(core, set())
+    test("sanity", unpack(archive, f"sanity-{core}"), core, python, others, essential)
+    if core == newest_core() and not others:
+        test("sanity", tree.copy("sanity-rest"), core, python, LEFT_OUT, {"compile", "pep8", "pylint", "shellcheck"})
+
+
+def integration(core: str, python: str, others: list[str]) -> None:
+    """The integration tests. Raises Failed."""
+    folder = tree.copy(f"integration-{core}")
+    if (ROOT / INSTANCE).exists():
+        print(f"== against the instance that {INSTANCE} names", flush=True)
+        shutil.copy2(ROOT / INSTANCE, folder / INSTANCE)
+        atexit.register((folder / INSTANCE).unlink, missing_ok=True)
+    test("integration", folder, core, python, others, set())
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, epilog="What follows -- is given to ansible-test.")
     parser.add_argument("command", choices=("sanity", "integration"))
-    when_not_given = f"may be repeated; when not given, {', '.join(FEW)} for sanity and {newest_core()} for integration"
+    when_not_given = f"may be repeated; when not given, all for sanity and {newest_core()} for integration"
     parser.add_argument("--core", action="append", choices=tuple(PAIRS), help=when_not_given)
     own, others = arguments()
     args = parser.parse_args(own)
 
-    pairs = [(core, first_python(core)) for core in args.core or (FEW if args.command == "sanity" else [newest_core()])]
+    cores = args.core or (list(PAIRS) if args.command == "sanity" else [newest_core()])
+    if list(ROOT.glob("tests/sanity/ignore*.txt")):
+        sys.exit("tests/sanity/ignore*.txt: this collection ignores nothing. Repair the code instead.")
+    pairs = [(core, first_python(core)) for core in cores]
     for core, python in pairs:
         environment(core, python)
     failed = False
+    run_one = functools.partial(sanity, archive=built()) if args.command == "sanity" else integration
     # the newest takes longest
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        running = {core: pool.submit(test, args.command, core, python, others) for core, python in reversed(pairs)}
+        running = {core: pool.submit(run_one, core, python, others=others) for core, python in reversed(pairs)}
         for core, future in running.items():
             try:
                 future.result()

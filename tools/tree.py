@@ -36,17 +36,28 @@ def files() -> list[str]:
     return [name for name in listed.split("\0") if name and (ROOT / name).exists()]
 
 
+def place(name: str) -> Path:
+    """Where a copy of that name is. ansible-test refuses a symbolic link."""
+    return BUILD / "copy" / name / PLACE
+
+
+def begin_repository(path: Path) -> None:
+    """Keep ansible-test from finding the checkout's repository, by which .build is ignored, and skipping everything."""
+    subprocess.run(["git", "init", "--quiet", str(path)], check=True)
+    # Its own output is none of the collection's, which older versions test as if it were.
+    (path / ".git/info/exclude").write_text("/tests/output/\n", encoding="utf-8")
+
+
 def copy(name: str) -> Path:
-    """Make .build/copy/NAME anew, of files() and nothing else. ansible-test refuses a symbolic link."""
-    path = BUILD / "copy" / name / PLACE
+    """Make .build/copy/NAME anew, of files() and nothing else."""
+    path = place(name)
     if path.exists():
         shutil.rmtree(path)
     for name in files():
         target = path / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, target, follow_symlinks=False)
-    # Without a repository of its own ansible-test finds the checkout's, where .build is ignored, and skips everything.
-    subprocess.run(["git", "init", "--quiet", str(path)], check=True)
+    begin_repository(path)
     return path
 
 

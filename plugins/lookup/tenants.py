@@ -55,6 +55,7 @@ from ansible.errors import AnsibleError, AnsibleLookupError
 from ansible.inventory.manager import InventoryManager
 from ansible.plugins.lookup import LookupBase
 
+from ..module_utils.module import python_too_old
 from ..plugin_utils.fleet import BEGUN, DRIFTED, Record
 
 NAMED = 5
@@ -62,6 +63,8 @@ NAMED = 5
 
 class LookupModule(LookupBase):
     def run(self, terms: list[t.Any], variables: t.Any = None, **kwargs: t.Any) -> list[str]:
+        if refused := python_too_old():
+            raise AnsibleLookupError(refused)
         self.set_options(var_options=variables, direct=kwargs)
         patterns = [str(one) for term in terms for one in (term if isinstance(term, list) else [term])]
         limit = variables.get("ansible_limit")

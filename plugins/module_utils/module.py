@@ -15,12 +15,27 @@ from .errors import HaloError
 from .run import Operation, execute
 from .spec import Spec
 
+OLDEST_PYTHON = (3, 11)
+
+
+def python_too_old() -> str:
+    """Why nothing can run on this Python, or an empty text: ansible-core 2.16 and 2.17 run on Python 3.10 as well."""
+    if sys.version_info[:2] >= OLDEST_PYTHON:
+        return ""
+    here = ".".join(map(str, sys.version_info[:3]))
+    return (
+        f"haloops.halo needs Python 3.11 or newer, and this is Python {here} ({sys.executable}). Run Ansible on a "
+        "newer one or, for a task that runs on another host, set ansible_python_interpreter. Nothing was changed."
+    )
+
 
 def run_module(operation: Operation) -> None:
     """Parse the arguments, run, and exit with the result or a clear error; never with a traceback."""
     module = AnsibleModule(
         argument_spec=operation.spec.with_connection(), supports_check_mode=True, **operation.spec.constraints
     )
+    if refused := python_too_old():
+        module.fail_json(msg=refused)
     try:
         result = execute(operation, module.params, check_mode=module.check_mode)
     except HaloError as error:

@@ -24,7 +24,7 @@ from ansible.utils.display import Display
 
 from ..module_utils.errors import HaloError
 from ..module_utils.http import REQUESTS_ERROR
-from ..module_utils.module import internal_error
+from ..module_utils.module import internal_error, python_too_old
 from ..module_utils.options import complaints
 from ..module_utils.run import Operation, execute
 from ..module_utils.spec import CONNECTION, Spec
@@ -47,6 +47,8 @@ class HaloAction(ActionBase):
     def run(self, tmp: t.Any = None, task_vars: t.Any = None) -> Result:
         task_vars = task_vars or {}
         result: Result = super().run(tmp, task_vars)
+        if refused := python_too_old():
+            return {**result, "failed": True, "msg": refused}
         self._task.args = self._with_connection(task_vars)
         if self._task.async_val and self.operation.may_return_secret(self._converted()):
             return {

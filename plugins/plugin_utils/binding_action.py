@@ -16,7 +16,7 @@ from ansible.plugins.action import ActionBase
 from ..module_utils.binding import BINDINGS, SystemClock, Tenant, asked_for, converge, decommission
 from ..module_utils.errors import HaloError
 from ..module_utils.http import sleep
-from ..module_utils.module import internal_error
+from ..module_utils.module import internal_error, python_too_old
 from ..module_utils.rotation import Store, deliver
 from ..module_utils.run import Context, Operation, execute
 from ..module_utils.spec import Spec, fold
@@ -53,6 +53,8 @@ class BindingAction(HaloAction):
     def run(self, tmp: t.Any = None, task_vars: t.Any = None) -> Result:
         task_vars = task_vars or {}
         result: Result = ActionBase.run(self, tmp, task_vars)
+        if refused := python_too_old():
+            return {**result, "failed": True, "msg": refused}
         fleet = self._task.args.get("fleet")
         if not isinstance(fleet, Mapping):
             return {**result, **self._one(task_vars)}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,10 +21,12 @@ from ansible.template import Templar
 from ansible.utils.display import Display
 from ansible_collections.haloops.halo.plugins.action.halo_application import ActionModule as Application
 from ansible_collections.haloops.halo.plugins.action.halo_integrator import ActionModule as Integrator
+from ansible_collections.haloops.halo.plugins.module_utils import module
 from ansible_collections.haloops.halo.plugins.module_utils.run import Operation
 from ansible_collections.haloops.halo.plugins.module_utils.spec import Spec
 from ansible_collections.haloops.halo.plugins.plugin_utils import action, compat
 from ansible_collections.haloops.halo.plugins.plugin_utils.connection import connection_arguments
+from helpers import in_process
 
 try:
     from ansible.template import trust_as_template
@@ -126,6 +129,40 @@ def test_where_it_runs(
 def test_without_requests_it_is_a_module(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(action, "REQUESTS_ERROR", "there is none")
     assert ran({"name": "x"})["ran"] == "module"
+
+
+# The Python
+
+
+@pytest.mark.parametrize("name", ["halo_application", "halo_binding", "halo_store_move"])
+def test_an_older_python_is_refused(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "OLDEST_PYTHON", (9, 9))
+    result = in_process.task(name, {}, {}, tmp_path)
+    assert result["failed"]
+    assert result["msg"].startswith("haloops.halo needs Python 3.11 or newer, and this is Python 3.")
+
+
+def test_an_older_python_is_refused_before_any_playbook_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "OLDEST_PYTHON", (9, 9))
+    with pytest.raises(AnsibleError, match="needs Python"):
+        in_process.lookup("tenants", ["all"], {"groups": {"all": ["acme"]}}, tmp_path)
+
+
+def test_an_older_python_is_refused_by_a_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refused(Exception):
+        pass
+
+    class Module:
+        def __init__(self, **spec: Any) -> None:
+            self.params, self.check_mode = {}, False
+
+        def fail_json(self, msg: str) -> None:
+            raise Refused(msg)
+
+    monkeypatch.setattr(module, "AnsibleModule", Module)
+    monkeypatch.setattr(module, "OLDEST_PYTHON", (9, 9))
+    with pytest.raises(Refused, match="needs Python"):
+        module.run_module(Operation(SPEC, lambda context: {}))
 
 
 # The connection
