@@ -1,7 +1,7 @@
 # Needs make, git and a Python of version 3.11 or newer; everything else is installed into .venv and .build.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test sandbox bench kills races faults conformance fleet screenshots controller lint sanity importer integration matrix docs build release packages ci clean
+.PHONY: help demo test sandbox bench kills races faults conformance fleet screenshots controller lint sanity importer certification molecule integration matrix docs build release packages ci clean
 
 PORT = 8765
 TENANTS = 3
@@ -15,6 +15,8 @@ VENV := $(CURDIR)/.venv/bin
 LINT := $(CURDIR)/.build/lint/bin
 DOCS := $(CURDIR)/.build/docs-venv/bin
 IMPORTER := $(CURDIR)/.build/importer/bin
+CERTIFICATION := $(CURDIR)/.build/certification/bin
+MOLECULE := $(CURDIR)/.build/molecule/bin
 LINK := .build/link/ansible_collections/haloops/halo
 VENV_TOOLS := tools/venv.sh tools/pick_python.sh
 install = @tools/venv.sh $(1) "$$(tools/pick_python.sh)" -r $(2) && touch $@
@@ -24,6 +26,7 @@ demo test bench kills races faults conformance fleet screenshots controller buil
 lint release: export PATH := $(LINT):$(PATH)
 docs: export PATH := $(DOCS):$(PATH)
 importer: export PATH := $(IMPORTER):$(PATH)
+certification: export PATH := $(CERTIFICATION):$(PATH)
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -75,7 +78,7 @@ LINTERS = "ruff check --output-format concise ." codespell "yamllint -s ." "shel
 lint: .build/lint/ok $(LINK)  ## style, types, spelling, YAML, roles and playbooks, changelog, documentation
 	@failed=; for linter in $(LINTERS); do \
 		echo "$$linter"; \
-		$$linter || failed="$$failed $${linter%% *}"; \
+		$$linter || failed="$$failed $${linter.PHONY: help *}"; \
 	done; \
 	test -z "$$failed" || { echo "Not clean:$$failed" >&2; exit 1; }
 
@@ -101,6 +104,12 @@ build: .venv/base.ok  ## the collection's archive, in dist
 importer: build .build/importer/ok  ## what Galaxy would say about that archive
 	$(IMPORTER)/python tools/importer.py
 
+certification: build .build/certification/ok  ## what Automation Hub would say about it, with the versions that it uses
+	$(CERTIFICATION)/python tools/certification.py
+
+molecule: build .build/molecule/ok  ## the Molecule scenario of that archive, in the sandbox or the instance of HALO_URL
+	$(MOLECULE)/python tools/molecule.py
+
 release: .build/lint/ok .build/importer/ok $(LINK)  ## make release VERSION=x.y.z: changelog, version, archive, checksum
 	$(LINT)/python tools/release.py "$(VERSION)"
 
@@ -108,7 +117,7 @@ packages:  # What tests use that no Python package has.
 	@tools/packages.sh
 
 # Side by side, the longest first: most of them keep one core busy.
-CHECKS = sanity integration lint importer docs
+CHECKS = sanity integration lint molecule importer docs
 # On the other versions of ansible-core: what depends on them. make matrix runs everything everywhere.
 OTHERS = tests/unit tests/scenario/test_execution.py tests/scenario/test_role_plays.py --ignore=tests/unit/test_simulation.py
 ci: packages  ## every check that a change must pass, besides demo and test
@@ -139,6 +148,13 @@ clean:  ## remove all that make made
 
 .build/importer/ok: requirements.txt requirements/importer.txt $(VENV_TOOLS)
 	$(call install,.build/importer,requirements/importer.txt)
+
+# What is certified is checked on this Python, whichever is the best one here.
+.build/certification/ok: requirements.txt requirements/certification.txt $(VENV_TOOLS)
+	@tools/venv.sh .build/certification "$$(tools/pick_python.sh 3.12)" -r requirements/certification.txt && touch $@
+
+.build/molecule/ok: requirements.txt requirements/base.txt requirements/molecule.txt tests/sandbox/pyproject.toml $(VENV_TOOLS)
+	$(call install,.build/molecule,requirements/molecule.txt)
 
 # ansible-test takes shellcheck from PATH, where no more than that of this environment should get.
 .build/bin/shellcheck: .build/lint/ok

@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 
 from build import built
 from pairs import BUILD
@@ -22,7 +23,7 @@ SETTINGS = {
 }
 
 
-def main() -> None:
+def main(settings: Mapping[str, str] = SETTINGS) -> None:
     """Import what make build made. Exits with a message if anything is not as Galaxy wants it."""
     archive = built()
     command = [sys.executable, "-m", "galaxy_importer.main", str(archive)]
@@ -30,7 +31,7 @@ def main() -> None:
     done = subprocess.run(
         command,
         cwd=BUILD,
-        env={**os.environ, **SETTINGS},
+        env={**os.environ, **settings},
         check=False,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
