@@ -339,7 +339,9 @@ class Login:
         error = self._printable(str(fields["error"])) if fields.get("error") else None
         if response.status == 401 or (response.status in (400, 403) and fields):
             hints = {
-                "invalid_scope": "The application must have been granted halo_scope.",
+                "invalid_scope": f"Asked for were the scopes {self.connection.scope}, and one that does not exist or "
+                "that the application was not granted refuses the whole login. Grant them to it in Halo, or ask for "
+                "fewer with halo_scope.",
                 "invalid_client": "Check client ID and secret. If the agent that the application logs in as was "
                 "changed, the secret must be re-generated; the application and that agent must be active.",
             }

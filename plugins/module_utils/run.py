@@ -272,7 +272,8 @@ def _seen(client: Client, agent_id: t.Any, rows: list[Raw]) -> Raw | None:
     :raises HaloError: the two contradict each other
     """
     row = next((row for row in rows if fold(row.get("id")) == fold(agent_id)), None)
-    return _listed(AGENT, client, row) if row else _details(AGENT, client, agent_id)
+    # who asks looks again by itself
+    return _listed(AGENT, client, row, ()) if row else _details(AGENT, client, agent_id)
 
 
 @contextlib.contextmanager
@@ -337,12 +338,19 @@ def _details(resource: Resource, client: Client, identity: t.Any) -> Raw | None:
     return raw
 
 
-def _listed(resource: Resource, client: Client, row: Raw) -> Raw:
+def _listed(resource: Resource, client: Client, row: Raw, pauses: t.Sequence[float] = SETTLE) -> Raw:
     """The object of a list's row with its details.
 
+    :param pauses: seconds before each further look where it cannot be read: an accepted write can be readable late
     :raises HaloError: it cannot be read, which does not mean that there is none
     """
-    found = _details(resource, client, row["id"])
+    found = None
+    for seconds in (0.0, *pauses):
+        if seconds:
+            client.pause(seconds)
+        found = _details(resource, client, row["id"])
+        if found is not None:
+            break
     if found is None:
         raise HaloError(
             f"it is in the list with the id {row['id']} and cannot be read.",
@@ -682,9 +690,16 @@ def _whole(resource: Resource, client: Client, planned: Planned, saved: Raw | No
     is_it = identity is not None and fold(answer.get("id")) == fold(identity)
     if is_it and all(answer.get(name) is not None for name in (resource.name_api, *resource.details)):
         return answer
-    if identity is None:
-        identity = (_again(resource, client, params["name"]) or {}).get("id")
-    found = None if identity is None else _details(resource, client, identity)
+    found = None
+    for seconds in (0.0, *SETTLE):
+        # an accepted write can be readable late
+        if seconds:
+            client.pause(seconds)
+        if identity is None:
+            identity = (_again(resource, client, params["name"]) or {}).get("id")
+        found = None if identity is None else _details(resource, client, identity)
+        if found is not None and not _lost(planned, found):
+            break
     if found is None:
         raise HaloError(
             f"it was saved{'' if identity is None else f' with the id {identity}'} and cannot be read back.",
@@ -707,10 +722,15 @@ def _check_name(planned: Planned, now: Raw) -> None:
         )
 
 
+def _lost(planned: Planned, now: Raw) -> t.Sequence[str]:
+    """The fields that were sent and that the object does not have so."""
+    sent = {name: planned.desired[name] for name in planned.change.fields if name in planned.desired}
+    return plan(planned.resource, now, sent, append=bool(planned.params.get("append"))).fields
+
+
 def _complain(client: Client, planned: Planned, now: Raw) -> None:
     """Warn of what Halo accepted without a word and did not keep: each run would report it as a change."""
-    sent = {name: planned.desired[name] for name in planned.change.fields if name in planned.desired}
-    lost = plan(planned.resource, now, sent, append=bool(planned.params.get("append"))).fields
+    lost = _lost(planned, now)
     if lost:
         client.warnings.append(f"Halo answered without an error and did not keep: {', '.join(lost)}.")
 

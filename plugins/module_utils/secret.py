@@ -17,7 +17,8 @@ import uuid
 
 POLICIES = ("on_agent_change", "always", "never")
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-HALO_SECRET = re.compile(f"{_UUID}-{_UUID}", re.I)
+# two UUIDs, or 32 bytes in base64url: neither a mask nor the hash that Halo stores looks like that
+HALO_SECRET = re.compile(f"(?i:{_UUID}-{_UUID})|[A-Za-z0-9_-]{{43}}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +84,7 @@ def new_secret() -> str:
 def secret_in_force(sent: str, answered: t.Any) -> str:
     """The secret that works after the server answered: its own, if it made one, else the one that was sent.
 
-    An answer may also hold nothing, a mask or a hash; only Halo's form of a secret counts.
+    An answer may also hold nothing, a mask or a hash; only the forms that Halo's secrets have count.
     """
     own = answered.strip() if isinstance(answered, str) else ""
     return own if HALO_SECRET.fullmatch(own) else sent

@@ -74,7 +74,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "wrong scope": (
         AGENT,
         {"name": "api-x", "halo_scope": "read:nothing"},
-        ["invalid_scope", "must have been granted halo_scope"],
+        ["invalid_scope", "refuses the whole login. Grant them"],
     ),
     "wrong token": (AGENT, {"name": "api-x", "halo_access_token": "wr0ng"}, ["answered 401", "token was refused"]),
     "wrong tenant": (AGENT, {"name": "api-x", "halo_tenant": "other"}, ["POST /token answered 500", "halo_tenant"]),

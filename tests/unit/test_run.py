@@ -160,7 +160,7 @@ def test_a_cached_id_that_is_answered_by_nothing_does_not_mean_that_there_is_non
 def test_what_the_list_names_and_cannot_be_read_is_an_error(
     halo: Halo, reply: Response, message: str, state: str
 ) -> None:
-    halo.disturb("GET /Agent/20", reply)
+    halo.disturb("GET /Agent/20", reply, times=4)
     told = failed(halo, AGENT, name="api-tickets", email="new@example.com", state=state)
     assert message in told
     assert told.startswith("agent 'api-tickets': ")
@@ -1071,9 +1071,37 @@ def test_an_application_whose_scopes_a_list_does_not_fill_in_is_read(halo: Halo,
 
 
 def test_an_application_that_is_listed_and_cannot_be_read_is_not_shown_in_half(halo: Halo) -> None:
-    halo.disturb("GET /Application/a-1", answer(None, 404))
+    halo.disturb("GET /Application/a-1", answer(None, 404), times=4)
     with pytest.raises(HaloError, match="in the list with the id a-1 and cannot be read"):
         info(halo, APPLICATION)
+
+
+def test_an_object_that_is_readable_late_is_waited_for(halo: Halo, waits: list[float]) -> None:
+    halo.disturb("GET /Application/a-1", answer(None, 404), times=2)
+    assert [view["scopes"] for view in info(halo, APPLICATION)] == [["all"]] * 2
+    assert waits == [0.3, 1.0]
+
+
+def test_what_was_saved_is_read_until_it_is_there_and_as_it_was_sent(halo: Halo, waits: list[float]) -> None:
+    # an answer without details, then a read that shows the object as it was before
+    before = {"id": 20, "name": "api-tickets", "email": "t@example.com", "roles": [], "teams": []}
+    halo.disturb("POST /Agent", answer({"id": 20, "name": "api-tickets"}, 201))
+    halo.disturb("GET /Agent/20", answer(before), skip=1, times=2)
+    halo.agents[20]["email"] = "new@example.com"
+    planned = plan(halo, AGENT, name="api-tickets", email="newer@example.com")
+    halo.agents[20]["email"] = "newer@example.com"
+    client = halo.client()
+    result = apply(client, planned)
+    assert (result["agent"]["email"], client.warnings) == ("newer@example.com", [])
+    assert waits == [0.3, 1.0]
+
+
+def test_what_halo_did_not_keep_is_warned_of_after_the_last_look(halo: Halo, waits: list[float]) -> None:
+    halo.disturb("POST /Agent", answer({"id": 20, "name": "api-tickets"}, 201))
+    client = halo.client()
+    apply(client, plan(halo, AGENT, client, name="api-tickets", email="new@example.com"))
+    assert client.warnings == ["Halo answered without an error and did not keep: email."]
+    assert waits == [0.3, 1.0, 3.0]
 
 
 def test_a_login(halo: Halo) -> None:

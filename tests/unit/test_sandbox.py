@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import time
 import unicodedata
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import quote_plus
 
 import pytest
 import requests
@@ -222,6 +224,53 @@ def test_token_without_scope_opens_nothing(halo: Client) -> None:
         assert (refused.status_code, refused.content) == (401, b"")
 
 
+def test_http_basic(halo: Client) -> None:
+    def status(client_id: str, secret: str) -> int:
+        pair = base64.b64encode(f"{quote_plus(client_id)}:{quote_plus(secret)}".encode()).decode()
+        form = {"grant_type": "client_credentials", "scope": "all"}
+        header = {"Authorization": f"Basic {pair}"}
+        return halo.raw("POST", "/auth/token", data=form, headers=header).status_code
+
+    application = halo.application("a secret: with + and %")
+    assert status(application["clientId"], "a secret: with + and %") == 200
+    assert status(application["clientId"], "another") == 401
+    halo.sandbox.settings("acme", basic_auth=False)
+    assert status(application["clientId"], "a secret: with + and %") == 400
+
+
+def test_scopes_that_are_dropped(halo: Client) -> None:
+    halo.sandbox.settings("acme", unknown_scope="drop")
+    assert halo.token(scope="all nonsense:x").json()["scope"] == "all"
+
+
+def test_forms_of_a_token(halo: Client) -> None:
+    assert re.fullmatch("[A-Za-z0-9_-]{43}", halo.token().json()["access_token"])
+    halo.sandbox.settings("acme", token_form="jwt")
+    token = halo.token().json()["access_token"]
+    assert re.fullmatch(r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", token)
+    assert halo.use(token).get("Agent/me")["id"] == 7
+
+
+def test_who_may_administer(halo: Client) -> None:
+    application = halo.application(scopes=[{"name": "read:tickets"}])
+    weak = Client(halo.sandbox, scope=None)
+    token = halo.token(client_id=application["clientId"], client_secret="s3cret", scope="read:tickets")
+    weak.use(token.json()["access_token"])
+    assert weak.raw("GET", "/api/Application").status_code == 403
+    halo.sandbox.settings("acme", administration="any")
+    assert weak.raw("GET", "/api/Application").status_code == 200
+
+
+def test_lists_that_are_always_pages(halo: Client) -> None:
+    halo.sandbox.settings("acme", list_shape="paged", longest_page=2)
+    first = halo.get("Team", page_size="50")
+    assert (first["record_count"], first["page_size"], names(first["teams"])) == (
+        6,
+        2,
+        ["1st Line Support", "2nd Line Support"],
+    )
+
+
 @pytest.mark.parametrize("header", [None, "Bearer x", "Bearer", "Basic eDp5"])
 def test_api_without_a_good_token(halo: Client, header: str | None) -> None:
     halo.session.headers.pop("Authorization")
@@ -342,7 +391,7 @@ def test_seeded_teams_and_the_rest(halo: Client) -> None:
     assert names(halo.get("Team", department_id="2")) == ["Facilities", "Operations"]
     assert [member["agent_id"] for member in halo.get("Team/1", includeagents="true")["agents"]] == [3, 4]
     assert len(halo.get("Workday")) == 1
-    assert {row["department_id"] for row in teams} == {row["id"] for row in halo.get("TopLevel")}
+    assert {row["department_id"] for row in teams} == {row["id"] for row in halo.get("TopLevel")["toplevels"]}
     lookup = halo.get("Lookup", lookupid="11")
     assert len(lookup) > 2
     assert all(set(row) == {"id", "name", "lookupid"} and row["lookupid"] == 11 for row in lookup)
@@ -533,8 +582,10 @@ def test_departments_replace(halo: Client) -> None:
 
 
 def only_key(answer: requests.Response) -> str:
-    """The key of the only property of a 400's JSON object."""
+    """The key of the only property of a 400's JSON object; "text" for a text alone."""
     assert answer.status_code == 400
+    if isinstance(answer.json(), str):
+        return "text"
     (key,) = answer.json()
     return str(key)
 
@@ -553,15 +604,15 @@ def only_key(answer: requests.Response) -> str:
         ({"name": "x", "roles": "Administrator"}, "[0].roles"),
         ({"name": "x", "roles": ["Administrator"]}, "[0].roles"),
         ("x", "[0]"),
-        ({"id": 4711, "name": "x"}, "Message"),
-        ({"name": "x", "roles": [{"id": NOBODY}]}, "Message"),
-        ({"name": "x", "roles": [{"name": "Administrator"}]}, "Message"),
-        ({"name": "x", "add_roles": [{"id": "nonsense"}]}, "Message"),
-        ({"name": "x", "teams": [{"team_id": 99}]}, "Message"),
-        ({"name": "x", "teams": [{"team_name": "No such"}]}, "Message"),
-        ({"name": "x", "teams": [{}]}, "Message"),
-        ({"name": "x", "departments": [{"department_id": 99}]}, "Message"),
-        ({"name": "x", "team": "No such"}, "Message"),
+        ({"id": 4711, "name": "x"}, "text"),
+        ({"name": "x", "roles": [{"id": NOBODY}]}, "text"),
+        ({"name": "x", "roles": [{"name": "Administrator"}]}, "text"),
+        ({"name": "x", "add_roles": [{"id": "nonsense"}]}, "text"),
+        ({"name": "x", "teams": [{"team_id": 99}]}, "text"),
+        ({"name": "x", "teams": [{"team_name": "No such"}]}, "text"),
+        ({"name": "x", "teams": [{}]}, "text"),
+        ({"name": "x", "departments": [{"department_id": 99}]}, "text"),
+        ({"name": "x", "team": "No such"}, "text"),
     ],
 )
 def test_bad_agents_are_refused_and_nothing_is_changed(halo: Client, row: Any, key: str) -> None:
@@ -599,12 +650,48 @@ def test_bad_ids_in_paths(halo: Client) -> None:
     assert halo.raw("GET", f"/api/Application/{NOBODY}").status_code == 404
 
 
+def test_what_an_agent_needs(halo: Client) -> None:
+    halo.sandbox.settings("acme", agent_needs_email=True, unique_emails=True)
+    assert "email" in halo.post("Agent", {"name": "x"}).json()
+    made = halo.save("Agent", name="x", email="x@example.com")
+    assert halo.save("Agent", id=made["id"], email="X@example.com")["email"] == "x@example.com"
+    assert "email" in halo.post("Agent", {"name": "y", "email": "x@example.com"}).json()
+
+
+def test_agents_that_are_in_use_or_deleted_softly(halo: Client) -> None:
+    agent = halo.save("Agent", name="x")["id"]
+    application = halo.application(loginas_agent_id=agent)
+    halo.sandbox.settings("acme", agent_in_use="refuse", agent_delete="soft")
+    assert only_key(halo.delete(f"Agent/{agent}")) == "text"
+    halo.delete(f"Application/{application['id']}")
+    assert halo.delete(f"Agent/{agent}").status_code == 200
+    assert halo.get(f"Agent/{agent}")["isdisabled"] is True
+
+
+def test_agents_need_not_be_hidden(halo: Client) -> None:
+    assert not {"Old Hand", "api-automation"} & set(names(halo.get("Agent")))
+    halo.sandbox.settings("acme", hidden_agents=False)
+    assert {"Old Hand", "api-automation"} <= set(names(halo.get("Agent")))
+    assert "api-automation" not in names(halo.get("Agent", includeapiagents="false"))
+
+
+def test_lists_that_merge_and_switches_that_are_on(halo: Client) -> None:
+    halo.sandbox.settings("acme", inner_lists="merge", member_switches="on")
+    one, other = (row["id"] for row in halo.get("Roles")[1:3])
+    made = halo.save("Agent", name="x", roles=[{"id": one}], teams=[{"team_id": 1}])
+    assert [made["teams"][0][name] for name in ("in_section", "unassigned_access", "is_manager")] == [True] * 3
+    assert len(halo.save("Agent", id=made["id"], roles=[{"id": other}])["roles"]) == 2
+    application = halo.application()
+    scopes = halo.save("Application", id=application["id"], scopes=[{"name": "read:tickets"}])["scopes"]
+    assert names(scopes) == ["all", "read:tickets"]
+
+
 def test_names_may_repeat_unless_told_otherwise(halo: Client) -> None:
     assert halo.save("Agent", name="Admin")["id"] == 8
     halo.sandbox.settings("acme", unique_names=True)
-    assert "admin" in halo.post("Agent", {"name": "admin"}).json()["Message"]
-    assert only_key(halo.post("Agent", {"id": 4, "name": "OLD hand"})) == "Message"
-    assert only_key(halo.post("Application", {"displayName": "automation"})) == "Message"
+    assert "admin" in halo.post("Agent", {"name": "admin"}).json()
+    assert only_key(halo.post("Agent", {"id": 4, "name": "OLD hand"})) == "text"
+    assert only_key(halo.post("Application", {"displayName": "automation"})) == "text"
     assert halo.save("Agent", id=4, name="BIANCA ROSSI")["name"] == "BIANCA ROSSI"
 
 
@@ -612,7 +699,7 @@ def test_spellings_of_an_accent_are_one_name(halo: Client) -> None:
     decomposed = unicodedata.normalize("NFD", "JÖRG Müller")
     assert halo.save("Agent", name=decomposed)["id"] == 8
     halo.sandbox.settings("acme", unique_names=True)
-    assert only_key(halo.post("Agent", {"name": decomposed})) == "Message"
+    assert only_key(halo.post("Agent", {"name": decomposed})) == "text"
     halo.save("Team", name="Büro")
     made = halo.save("Agent", name="x", teams=[{"team_name": unicodedata.normalize("NFD", "BÜRO")}])
     assert names_of_teams(made) == ["Büro"]
@@ -651,12 +738,13 @@ def test_ordinary_agents_can_have_no_flag(halo: Client) -> None:
     assert {row["isapiagent"] for row in halo.get("Agent", includeapiagents="true")} == {None, True}
 
 
-def test_a_refusal_can_be_a_bare_text(halo: Client) -> None:
+def test_a_refusal_is_a_bare_text_or_a_message(halo: Client) -> None:
     row = {"name": "x", "teams": [{"team_id": 99}]}
-    text = halo.post("Agent", row).json()["Message"]
-    halo.sandbox.settings("acme", refusal_shape="string")
+    text = halo.post("Agent", row).json()
+    assert text == "The team 99 does not exist."
+    halo.sandbox.settings("acme", refusal_shape="object")
     refused = halo.post("Agent", row)
-    assert (refused.status_code, refused.json()) == (400, text)
+    assert (refused.status_code, refused.json()) == (400, {"Message": text})
     assert only_key(halo.post("Agent", {"id": "x"})) == "[0].id"
 
 
@@ -684,7 +772,8 @@ def test_the_other_objects_can_be_written_too(halo: Client, path: str) -> None:
     made = halo.save(path, name="Made here", notes="kept")
     assert halo.get(f"{path}/{made['id']}")["name"] == "Made here"
     assert halo.save(path, id=made["id"], name="Renamed")["notes"] == "kept"
-    assert "Renamed" in names(halo.get(path))
+    listed = halo.get(path)
+    assert "Renamed" in names(listed["toplevels"] if path == "TopLevel" else listed)
     assert halo.delete(f"{path}/{made['id']}").json()["name"] == "Renamed"
     assert halo.raw("GET", f"/api/{path}/{made['id']}").status_code == 404
     assert only_key(halo.post(path, {})) == "[0].name"
@@ -751,8 +840,8 @@ def test_application_normalises(halo: Client) -> None:
         ({"displayName": " "}, "[0].displayName"),
         ({"displayName": "x", "loginas_agent_id": "7"}, "[0].loginas_agent_id"),
         ({"displayName": "x", "scopes": ["all"]}, "[0].scopes"),
-        ({"displayName": "x", "loginas_agent_id": 99}, "Message"),
-        ({"id": NOBODY, "displayName": "x"}, "Message"),
+        ({"displayName": "x", "loginas_agent_id": 99}, "text"),
+        ({"id": NOBODY, "displayName": "x"}, "text"),
     ],
 )
 def test_bad_applications_are_refused_and_nothing_is_changed(halo: Client, row: Any, key: str) -> None:
@@ -763,7 +852,7 @@ def test_bad_applications_are_refused_and_nothing_is_changed(halo: Client, row: 
 
 def test_system_applications_cannot_be_deleted(halo: Client) -> None:
     for row in halo.get("Application")[:2]:
-        assert only_key(halo.delete(f"Application/{row['id']}")) == "Message"
+        assert only_key(halo.delete(f"Application/{row['id']}")) == "text"
     assert len(halo.get("Application")) == 3
 
 
@@ -875,6 +964,45 @@ def test_secret_policy_replace(halo: Client) -> None:
     assert halo.application(secret=None)["clientSecret"]
 
 
+def test_secrets_by_settings(halo: Client) -> None:
+    application = halo.application()
+    halo.sandbox.settings("acme", agent_change="keep", old_secret="alive")
+    application = halo.save("Application", id=application["id"], loginas_agent_id=3)
+    assert halo.accepted(application, "s3cret")
+    halo.save("Application", id=application["id"], clientSecret="another")
+    assert halo.accepted(application, "s3cret")
+    assert halo.accepted(application, "another")
+    halo.sandbox.settings("acme", old_secret="dead", bare_update="kill")
+    halo.save("Application", id=application["id"], description="x")
+    assert not halo.accepted(application, "s3cret")
+    assert not halo.accepted(application, "another")
+    halo.sandbox.settings("acme", secret_policy="replace", secret_form="base64url")
+    made = halo.save("Application", id=application["id"], clientSecret="third")["clientSecret"]
+    assert re.fullmatch("[A-Za-z0-9_-]{43}", made)
+    assert halo.accepted(application, made)
+
+
+def test_tokens_that_end_with_what_they_were_made_with(halo: Client) -> None:
+    application = halo.application()
+    halo.save("Application", id=application["id"], inactive=True)
+    assert halo.raw("GET", "/api/Agent/me").status_code == 200
+    halo.sandbox.settings("acme", tokens="end")
+    for change in ({"clientSecret": "another"}, {"inactive": True}):
+        halo.save("Application", id=application["id"], **change)
+        assert halo.raw("GET", "/api/Agent/me").status_code == 401
+        halo.use(halo.token().json()["access_token"])
+
+
+def test_an_application_comes_with_what_halo_keeps_of_its_tokens(halo: Client) -> None:
+    made = halo.application(tokens=[])
+    for row in (made, halo.get(f"Application/{made['id']}"), halo.get("Application")[-1]):
+        (token,) = row["tokens"]
+        assert {"referenceId", "payload"} <= set(token)
+        assert row["authorizations"][0]["tokens"] == [token]
+    halo.sandbox.settings("acme", token_arrays=False)
+    assert not {"tokens", "authorizations"} & set(halo.get(f"Application/{made['id']}"))
+
+
 @pytest.mark.parametrize("mask", [None, "", "********"])
 def test_secret_mask(halo: Client, mask: str | None) -> None:
     halo.sandbox.settings("acme", secret_mask=mask)
@@ -900,7 +1028,7 @@ def test_control(halo: Client) -> None:
     halo.sandbox.settings("acme", hosted_integrator=True)
     assert halo.get("Control")["hashostedintegrator"] is True
     assert halo.save("Control", id=1, halointegrator_note="kept")["halointegrator_note"] == "kept"
-    assert only_key(halo.post("Control", {"loginas_halointegrator": 99})) == "Message"
+    assert only_key(halo.post("Control", {"loginas_halointegrator": 99})) == "text"
 
 
 def test_the_integrator_has_the_rules_of_an_application(halo: Client) -> None:
@@ -1247,6 +1375,22 @@ def test_a_list_that_lags_behind(halo: Client) -> None:
     assert [listed() for dummy in range(3)] == [False, False, True]
     halo.delete(f"Agent/{made['id']}")
     assert [listed() for dummy in range(3)] == [True, True, False]
+
+
+def test_an_object_that_is_readable_late(halo: Client) -> None:
+    halo.sandbox.settings("acme", read_lag=2)
+    made = halo.save("Agent", name="x", email="x@example.com")
+
+    def read() -> tuple[int, str | None]:
+        answer = halo.raw("GET", f"/api/Agent/{made['id']}")
+        return answer.status_code, answer.json().get("email")
+
+    assert [read() for dummy in range(3)] == [(404, None), (404, None), (200, "x@example.com")]
+    assert halo.save("Agent", id=made["id"], email="y@example.com")["email"] == "y@example.com"
+    assert read() == (200, "x@example.com")
+    assert halo.get("Agent/4")["name"] == "Bianca Rossi"
+    halo.delete(f"Agent/{made['id']}")
+    assert [read()[0] for dummy in range(3)] == [200, 200, 404]
 
 
 def test_fault_selection(halo: Client) -> None:

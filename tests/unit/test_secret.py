@@ -100,6 +100,10 @@ MADE = "33333333-3333-4333-8333-333333333333-44444444-4444-4444-8444-44444444444
         (MADE, MADE),
         (MADE.upper(), MADE.upper()),
         (f" {MADE}\n", MADE),
+        ("q" * 43, "q" * 43),
+        ("*" * 43, SENT),
+        ("q" * 44, SENT),
+        ("AQAAAAEAACcQ" + "q" * 72, SENT),
     ],
 )
 def test_the_servers_own_secret_is_the_truth(answered: Any, in_force: str) -> None:

@@ -254,7 +254,7 @@ def test_authinfo_does_not_lead_the_secret_out_of_https(
             "(invalid_client). Halo said: Wrong. Check client ID",
         ),
         (401, None, "(401)."),
-        (400, {"error": "invalid_scope", "error_description": "No."}, "must have been granted halo_scope"),
+        (400, {"error": "invalid_scope", "error_description": "No."}, "were the scopes all, and one that"),
         (403, {"error": "access_denied"}, "(access_denied)"),
         (200, {**TOKEN, "scope": ""}, "the token opens nothing: it has no scope. Check halo_scope."),
     ],

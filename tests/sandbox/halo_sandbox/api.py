@@ -24,7 +24,6 @@ _KINDS = {
 # What only an administrator may even read.
 _ADMINISTRATION = (APPLICATION, ROLE)
 _PAGE_SIZE = 50
-_LONGEST_PAGE = 100
 _LOOKUPS = {11: ("Not set", "Low", "Medium", "High", "Critical")}
 _VERSION = "2.218.4"
 
@@ -133,7 +132,8 @@ def _saved(tenant: Tenant, saved: list[Row]) -> Answer:
 
 def _objects(tenant: Tenant, kind: Kind, number: str | None, request: Request) -> Answer:
     _only(request, *(("GET", "POST") if number is None else ("GET", "DELETE")))
-    agent = agent_of(tenant, request.headers, kind in _ADMINISTRATION or request.method != "GET")
+    administers = kind in _ADMINISTRATION or request.method != "GET"
+    agent = agent_of(tenant, request.headers, administers and tenant.settings["administration"] == "scope")
     if request.method == "POST":
         with tenant.store.transaction():
             saved = [tenant.save(kind, row, index) for index, row in enumerate(request.array())]
@@ -146,7 +146,8 @@ def _objects(tenant: Tenant, kind: Kind, number: str | None, request: Request) -
         if found is None:
             raise Refused(401)
         return as_json(200, tenant.view(kind, found, False))
-    found = tenant.row(kind.name, number if kind.guid else _integer(number, "id"))
+    identity = number if kind.guid else _integer(number, "id")
+    found = tenant.read(kind, identity) if request.method == "GET" else tenant.row(kind.name, identity)
     if found is None:
         raise Refused(404, {"Message": f"The {kind.name} with ID {number} was not found."})
     if request.method == "DELETE":
@@ -159,13 +160,14 @@ def _objects(tenant: Tenant, kind: Kind, number: str | None, request: Request) -
 def _list(tenant: Tenant, kind: Kind, rows: list[Row], request: Request) -> Answer:
     count = len(rows)
     shape = tenant.settings["list_shape"]
-    if request.flag("pageinate"):
+    if request.flag("pageinate") or shape == "paged":
         number = max(1, request.integer("page_no", 1))
-        size = min(_LONGEST_PAGE, max(1, request.integer("page_size", _PAGE_SIZE)))
+        size = min(tenant.settings["longest_page"], max(1, request.integer("page_size", _PAGE_SIZE)))
         rows = rows[(number - 1) * size : number * size]
         wrapping: Row | None = {"record_count": count, "page_no": number, "page_size": size}
     else:
-        wrapping = None if shape == "bare" else {"record_count": count}
+        # top levels come with their count in any case
+        wrapping = None if shape == "bare" and kind is not DEPARTMENT else {"record_count": count}
     shown = [tenant.list_row(kind, row) for row in rows]
     if wrapping is None:
         return as_json(200, shown)
@@ -182,9 +184,10 @@ def _every(_tenant: Tenant, _row: Row, _request: Request) -> bool:
 def _listed_agent(tenant: Tenant, row: Row, request: Request) -> bool:
     if row["id"] == 1 and not request.flag("includeunassigned"):
         return False
-    if row["isapiagent"] and not request.flag("includeapiagents"):
+    shows = not tenant.settings["hidden_agents"]
+    if row["isapiagent"] and not request.flag("includeapiagents", shows):
         return False
-    if not (request.flag("includedisabled") if row["isdisabled"] else request.flag("includeenabled", True)):
+    if not (request.flag("includedisabled", shows) if row["isdisabled"] else request.flag("includeenabled", True)):
         return False
     wanted = request.query.get("search", "").strip().casefold()
     if wanted and wanted not in row["name"].casefold() and wanted not in (row["email"] or "").casefold():

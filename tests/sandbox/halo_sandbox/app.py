@@ -122,7 +122,7 @@ class Sandbox:
         if kind == "token":
             if request.method != "POST":
                 return oauth_error(400, "invalid_request", "The specified HTTP method is not valid.")
-            return auth.token(tenant, request.headers.get("Content-Type", ""), body)
+            return auth.token(tenant, request.headers, body)
         if not route.startswith("/api/"):
             return page(404)
         sent = api.Request(request.method, query, request.headers, body)

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import urllib.parse
 from collections.abc import Mapping
 
@@ -21,11 +23,27 @@ def wrong_tenant(name: str, given: str | None) -> bool:
     return bool(given) and given is not None and given.lower() != name
 
 
-def token(tenant: Tenant, content_type: str, body: bytes) -> Answer:
+def _basic(header: str) -> dict[str, str]:
+    """The credentials of HTTP Basic, each form-encoded as OAuth wants it (client_secret_basic); empty without them."""
+    scheme, _space, value = header.partition(" ")
+    if scheme.lower() != "basic":
+        return {}
+    try:
+        pair = base64.b64decode(value.strip(), validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return {}
+    client_id, _colon, secret = pair.partition(":")
+    return {"client_id": urllib.parse.unquote_plus(client_id), "client_secret": urllib.parse.unquote_plus(secret)}
+
+
+def token(tenant: Tenant, headers: Mapping[str, str], body: bytes) -> Answer:
     """Answer ``POST {auth}/token``."""
+    content_type = headers.get("Content-Type", "")
     if content_type.partition(";")[0].strip().lower() != _FORM:
         return oauth_error(400, "invalid_request", f"The body must have the content type {_FORM}.")
     form = dict(urllib.parse.parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+    if tenant.settings["basic_auth"]:
+        form = {**_basic(headers.get("Authorization", "")), **form}
     if wrong_tenant(tenant.name, form.get("tenant")):
         return page(500)
     grant = form.get("grant_type")
@@ -43,12 +61,17 @@ def token(tenant: Tenant, content_type: str, body: bytes) -> Answer:
         return oauth_error(400, "unauthorized_client", "This client application may not use the specified grant type.")
     asked = list(dict.fromkeys(form.get("scope", "").split()))
     granted = {scope["name"] for scope in application["scopes"]}
+    if tenant.settings["unknown_scope"] == "drop":
+        asked = [name for name in asked if name in granted]
     if not granted.issuperset(asked):
-        return oauth_error(400, "invalid_scope", "The specified 'scope' is invalid.")
+        # one that is not granted, or that does not exist, refuses all of them
+        return oauth_error(400, "invalid_scope", "The specified 'scope' parameter is not valid.")
     scope = " ".join(asked)
     seconds = tenant.settings["token_seconds"]
     answer = {
-        "access_token": tenant.store.add_token(tenant.name, agent["id"], scope, seconds),
+        "access_token": tenant.store.add_token(
+            tenant.name, agent["id"], scope, seconds, jwt=tenant.settings["token_form"] == "jwt"
+        ),
         "token_type": "Bearer",
         "expires_in": seconds,
     }

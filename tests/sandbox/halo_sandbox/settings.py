@@ -25,10 +25,29 @@ DEFAULTS: dict[str, Any] = {
     "longest_name": None,
     "null_isapiagent": False,
     "role_claims": "replace",
-    "refusal_shape": "object",
+    "refusal_shape": "string",
     "auth_path": "/auth",
     "token_seconds": 3600,
+    "token_form": "reference",
+    "token_arrays": True,
+    "basic_auth": True,
+    "unknown_scope": "refuse",
+    "longest_page": 100,
     "list_lag": 0,
+    "read_lag": 0,
+    "secret_form": "guids",
+    "administration": "scope",
+    "hidden_agents": True,
+    "agent_needs_email": False,
+    "unique_emails": False,
+    "inner_lists": "replace",
+    "member_switches": "off",
+    "agent_delete": "hard",
+    "agent_in_use": "delete",
+    "bare_update": "keep",
+    "agent_change": "kill",
+    "old_secret": "dead",
+    "tokens": "survive",
     # None: as the seed has it, true for globex alone
     "hosted_integrator": None,
 }
@@ -36,6 +55,10 @@ DEFAULTS: dict[str, Any] = {
 
 def _number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
+
+
+def _whole(value: Any) -> bool:
+    return _number(value) and isinstance(value, int)
 
 
 def _one_of(*allowed: Any) -> Callable[[Any], bool]:
@@ -56,20 +79,39 @@ _VALID: dict[str, Callable[[Any], bool]] = {
     "read_only": _one_of(True, False),
     "rate_limit": _rate_limit,
     "latency_ms": _number,
-    "list_shape": _one_of("bare", "wrapped", "results"),
+    "list_shape": _one_of("bare", "wrapped", "results", "paged"),
     "answer_shape": _one_of("object", "array"),
     "write_status": _one_of(200, 201),
     "client_id_policy": _one_of("keep", "replace"),
     "secret_policy": _one_of("keep", "replace"),
     "secret_mask": _one_of(None, "", "********"),
     "unique_names": _one_of(True, False),
-    "longest_name": lambda value: value is None or (_number(value) and isinstance(value, int) and value > 0),
+    "longest_name": lambda value: value is None or (_whole(value) and value > 0),
     "null_isapiagent": _one_of(True, False),
     "role_claims": _one_of("replace", "merge"),
     "refusal_shape": _one_of("object", "string"),
     "auth_path": lambda value: isinstance(value, str) and value.startswith("/") and not value.endswith("/"),
     "token_seconds": _number,
-    "list_lag": lambda value: _number(value) and isinstance(value, int),
+    "token_form": _one_of("reference", "jwt"),
+    "token_arrays": _one_of(True, False),
+    "basic_auth": _one_of(True, False),
+    "unknown_scope": _one_of("refuse", "drop"),
+    "longest_page": lambda value: _whole(value) and value > 0,
+    "list_lag": _whole,
+    "read_lag": _whole,
+    "secret_form": _one_of("guids", "base64url"),
+    "administration": _one_of("scope", "any"),
+    "hidden_agents": _one_of(True, False),
+    "agent_needs_email": _one_of(True, False),
+    "unique_emails": _one_of(True, False),
+    "inner_lists": _one_of("replace", "merge"),
+    "member_switches": _one_of("off", "on"),
+    "agent_delete": _one_of("hard", "soft"),
+    "agent_in_use": _one_of("delete", "refuse"),
+    "bare_update": _one_of("keep", "kill"),
+    "agent_change": _one_of("kill", "keep"),
+    "old_secret": _one_of("dead", "alive"),
+    "tokens": _one_of("survive", "end"),
     "hosted_integrator": _one_of(None, True, False),
 }
 

@@ -36,6 +36,8 @@ CREATE TABLE IF NOT EXISTS tokens (
 """
 # Lists of documents kept parsed, some seven per tenant in use; about 10 KB each.
 _CACHED = 10_000
+# {"alg":"RS256","typ":"at+jwt"}
+_JWT_HEAD = "eyJhbGciOiJSUzI1NiIsInR5cCI6ImF0K2p3dCJ9"
 _OF_A_TENANT = ("rows", "counters", "secrets", "tokens")
 
 
@@ -53,6 +55,7 @@ class Store:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         self._cache: dict[tuple[str, str], dict[Any, dict[str, Any]]] = {}
         self._stale: dict[tuple[str, str], tuple[dict[Any, dict[str, Any]], int]] = {}
+        self._unread: dict[tuple[str, str, Any], tuple[dict[str, Any] | None, int]] = {}
         self._db = sqlite3.connect(path, isolation_level=None, cached_statements=64)
         # NORMAL: a commit survives the death of the process (kill -9), not that of the machine.
         self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;" + _SCHEMA)
@@ -112,6 +115,7 @@ class Store:
             self._db.execute(f"DELETE FROM tenants{where.replace('tenant', 'name')}", arguments)
         self._cache.clear()
         self._stale = {key: stale for key, stale in self._stale.items() if tenant not in (None, key[0])}
+        self._unread = {key: stale for key, stale in self._unread.items() if tenant not in (None, key[0])}
         if tenant is None:
             self._ready.clear()
         else:
@@ -143,6 +147,22 @@ class Store:
             return self.rows(tenant, kind)
         if reads > 1:
             self._stale[tenant, kind] = (seen, reads - 1)
+        return seen
+
+    def lag_one(self, tenant: str, kind: str, number: Any, reads: int) -> None:
+        """Let so many reads of one document still see what is there now, be it none."""
+        key = (tenant, kind, number)
+        seen = self._unread[key][0] if key in self._unread else self.rows(tenant, kind).get(number)
+        self._unread[key] = (seen and dict(seen), reads)
+
+    def read(self, tenant: str, kind: str, number: Any) -> dict[str, Any] | None:
+        """The document that a read by its id shows now."""
+        key = (tenant, kind, number)
+        if key not in self._unread:
+            return self.rows(tenant, kind).get(number)
+        seen, reads = self._unread.pop(key)
+        if reads > 1:
+            self._unread[key] = (seen, reads - 1)
         return seen
 
     def put(self, tenant: str, kind: str, number: int | str, document: dict[str, Any]) -> None:
@@ -181,23 +201,34 @@ class Store:
             "INSERT OR REPLACE INTO secrets VALUES (?, ?, ?, ?)", (tenant, application, salt, _hash(salt, secret))
         )
 
+    def keep_secret(self, tenant: str, application: str) -> None:
+        """Let the secret in force stay so beside the next one."""
+        self._db.execute(
+            "INSERT OR REPLACE INTO secrets SELECT tenant, application || '/old', salt, hash FROM secrets"
+            " WHERE tenant = ? AND application = ?",
+            (tenant, application),
+        )
+
     def drop_secret(self, tenant: str, application: str) -> None:
-        self._db.execute("DELETE FROM secrets WHERE tenant = ? AND application = ?", (tenant, application))
+        self._db.execute(
+            "DELETE FROM secrets WHERE tenant = ? AND application IN (?, ? || '/old')",
+            (tenant, application, application),
+        )
 
     def secret_is(self, tenant: str, application: str, secret: str | None) -> bool:
         """Say whether *secret* (None: any) is the one in force."""
         found = self._db.execute(
-            "SELECT salt, hash FROM secrets WHERE tenant = ? AND application = ?", (tenant, application)
-        ).fetchone()
-        if found is None:
-            return False
-        return secret is None or hmac.compare_digest(_hash(found[0], secret), found[1])
+            "SELECT salt, hash FROM secrets WHERE tenant = ? AND application IN (?, ? || '/old')",
+            (tenant, application, application),
+        ).fetchall()
+        return any(secret is None or hmac.compare_digest(_hash(salt, secret), hashed) for salt, hashed in found)
 
     # Tokens
 
-    def add_token(self, tenant: str, agent: int, scope: str, seconds: float) -> str:
-        """Make an access token: 43 characters, kept as a hash only."""
-        token = secrets.token_urlsafe(32)
+    def add_token(self, tenant: str, agent: int, scope: str, seconds: float, jwt: bool = False) -> str:
+        """Make an access token, kept as a hash only: a reference of 43 characters, or what looks like a JWT."""
+        parts = [_JWT_HEAD, secrets.token_urlsafe(150), secrets.token_urlsafe(256)]
+        token = ".".join(parts) if jwt else secrets.token_urlsafe(32)
         expires = time.time() + seconds
         values = (_hash(b"", token), tenant, agent, scope, expires)
         self._db.execute("INSERT INTO tokens VALUES (?, ?, ?, ?, ?)", values)

@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
+import hashlib
+import secrets
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -54,6 +57,8 @@ _READ_ONLY = {
         "createdby_agent_id",
         "type",
         "consentType",
+        "tokens",
+        "authorizations",
     },
     "role": {"id_int", "normalizedName", "concurrencyStamp"},
     "team": {"guid", "department_name", "org_team_name", "agents"},
@@ -110,15 +115,35 @@ _AGENT_SUMMARY = frozenset(fields.AGENT) - {
     "workhour_end",
     "lunchbreak",
 }
-_APPLICATION_DETAILS = ("scopes", *_MIRRORS)
+_APPLICATION_SUMMARY = {*fields.APPLICATION, "tokens", "authorizations"} - {"scopes", *_MIRRORS}
 
 
 def _now() -> str:
     return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def _new_secret() -> str:
-    return f"{uuid.uuid4()}-{uuid.uuid4()}"
+def _new_secret(form: str) -> str:
+    return f"{uuid.uuid4()}-{uuid.uuid4()}" if form == "guids" else secrets.token_urlsafe(32)
+
+
+def _issued(application: Row) -> Row:
+    """What Halo keeps of the tokens of an application, and sends with it: references and payloads among it.
+
+    Always the same for one application, so that reading it twice is no change.
+    """
+    digest = hashlib.sha256(application["id"].encode()).digest()
+    reference = base64.urlsafe_b64encode(digest).decode().rstrip("=")
+    subject = str(application["loginas_agent_id"])
+    token = {
+        "id": str(uuid.UUID(bytes=digest[:16], version=4)),
+        "referenceId": reference,
+        "payload": f"eyJhbGciOiJSUzI1NiJ9.payload-{reference}",
+        "status": "valid",
+        "subject": subject,
+        "type": "access_token",
+    }
+    authorization = {"id": str(uuid.UUID(bytes=digest[16:], version=4)), "status": "valid", "subject": subject}
+    return {"tokens": [token], "authorizations": [{**authorization, "tokens": [token]}]}
 
 
 class Tenant:
@@ -143,6 +168,10 @@ class Tenant:
         """The documents that a list shows, which may lag behind. Not to be changed."""
         lags = self.settings["list_lag"]
         return self.store.listed(self.name, kind.name) if lags else self.rows(kind.name)
+
+    def read(self, kind: Kind, number: int | str) -> Row | None:
+        """The document that a read by its id shows, which may lag behind."""
+        return self.store.read(self.name, kind.name, number)
 
     def view(self, kind: Kind, row: Row, details: bool) -> Row:
         """What is sent of a document: the full object, or without its inner lists."""
@@ -215,12 +244,10 @@ class Tenant:
         }
         for name, mirror in _MIRRORS.items():
             shown[mirror] = " ".join(entry["value"] for entry in row[name])
+        if self.settings["token_arrays"]:
+            shown |= _issued(row)
         if not details:
-            return {
-                name: value
-                for name, value in shown.items()
-                if name in fields.APPLICATION and name not in _APPLICATION_DETAILS
-            }
+            return {name: value for name, value in shown.items() if name in _APPLICATION_SUMMARY}
         shown["scopes"] = [{**scope, "application_id": row["id"]} for scope in row["scopes"]]
         return shown
 
@@ -306,8 +333,8 @@ class Tenant:
         elif not stored and isinstance(number, int):
             self.store.raise_number(self.name, kind.name, number)
         row = {"id": number, **(stored or _NEW[kind.name]())}
-        if self.settings["list_lag"] and not direct:
-            self.store.lag(self.name, kind.name, self.settings["list_lag"])
+        if not direct:
+            self._lag(kind, number)
         saving = getattr(self, f"_save_{kind.name}", None)
         extra = saving(row, given, stored is None, direct) if saving else {}
         row.update(given)
@@ -320,11 +347,23 @@ class Tenant:
             if row["_issystem"] or row["system_use"]:
                 raise message("System applications cannot be deleted.")
             self.store.drop_secret(self.name, row["id"])
+        if kind is AGENT and self.settings["agent_in_use"] == "refuse":
+            users = [other for other in self.rows("application").values() if other["loginas_agent_id"] == row["id"]]
+            if users:
+                raise message("This agent is in use and cannot be deleted.")
         shown = self.view(kind, row, True)
+        self._lag(kind, row["id"])
+        if kind is AGENT and self.settings["agent_delete"] == "soft":
+            self.store.put(self.name, kind.name, row["id"], {**row, "isdisabled": True})
+        else:
+            self.store.remove(self.name, kind.name, row["id"])
+        return shown
+
+    def _lag(self, kind: Kind, number: int | str) -> None:
         if self.settings["list_lag"]:
             self.store.lag(self.name, kind.name, self.settings["list_lag"])
-        self.store.remove(self.name, kind.name, row["id"])
-        return shown
+        if self.settings["read_lag"]:
+            self.store.lag_one(self.name, kind.name, number, self.settings["read_lag"])
 
     def _check_title(self, kind: Kind, given: Row, stored: Row | None, index: int, direct: bool) -> None:
         title = given.get(kind.title)
@@ -356,9 +395,14 @@ class Tenant:
     def _save_agent(self, row: Row, given: Row, new: bool, direct: bool) -> Row:
         if "email" in given:
             given["email"] = given["email"].lower() or None
+        if not direct:
+            self._check_email(row, given, new)
         if "team" in given:
             given["team"] = self._team(name=given["team"])["name"] if given["team"] else None
-        roles = self._role_ids(given.pop("roles")) if "roles" in given else list(row["roles"])
+        roles = list(row["roles"])
+        if "roles" in given:
+            sent = self._role_ids(given.pop("roles"))
+            roles = [*roles, *sent] if self.settings["inner_lists"] == "merge" else sent
         added = self._role_ids(given.pop("add_roles", []))
         given["roles"] = list(dict.fromkeys([*roles, *added]))
         if "teams" in given:
@@ -370,6 +414,14 @@ class Tenant:
             given["departments"] = [self._member("department_id", item, before) for item in wanted]
         given["last_modified"] = _now()
         return {}
+
+    def _check_email(self, row: Row, given: Row, new: bool) -> None:
+        email = given.get("email")
+        if new and not email and self.settings["agent_needs_email"]:
+            raise message("Please enter an email address for this agent.")
+        others = {other["email"] for other in self.rows("agent").values() if other["id"] != row["id"]}
+        if email and email in others and self.settings["unique_emails"]:
+            raise message("An agent with this email address already exists.")
 
     def _role_ids(self, sent: list[Row]) -> list[str]:
         roles = self.rows("role")
@@ -396,7 +448,7 @@ class Tenant:
                 "team_id": team["id"],
                 **{name: item[name] for name in ("fortickets", "foropps", "forprojects") if name in item},
                 # whether Halo takes a missing switch for off is not known: the worse case is assumed
-                **{name: bool(item.get(name)) for name in SWITCHES},
+                **{name: bool(item.get(name, self.settings["member_switches"] == "on")) for name in SWITCHES},
             }
         return wanted.values()
 
@@ -428,7 +480,9 @@ class Tenant:
         if agent and not direct and agent != row["loginas_agent_id"] and not self.row("agent", agent):
             raise message(f"The agent with ID {agent} does not exist.")
         if "scopes" in given:
-            given["scopes"] = self._scopes(given["scopes"], {scope["name"]: scope["id"] for scope in row["scopes"]})
+            before = {scope["name"]: scope["id"] for scope in row["scopes"]}
+            kept = row["scopes"] if self.settings["inner_lists"] == "merge" else []
+            given["scopes"] = self._scopes([*kept, *given["scopes"]], before)
         for name, mirror in _MIRRORS.items():
             values = [{"value": value} for value in given.pop(mirror).split()] if mirror in given else None
             values = given.get(name, values)
@@ -437,11 +491,16 @@ class Tenant:
         given["concurrencyToken"] = str(uuid.uuid4())
         answer: Row = {}
         if replace and (secret or new):
-            secret = answer["clientSecret"] = _new_secret()
+            secret = answer["clientSecret"] = _new_secret(self.settings["secret_form"])
+        killed = login_changed and self.settings["agent_change"] == "kill"
         if secret:
+            if self.settings["old_secret"] == "alive":
+                self.store.keep_secret(self.name, row["id"])
             self.store.set_secret(self.name, row["id"], secret)
-        elif login_changed:
+        elif not new and (killed or self.settings["bare_update"] == "kill"):
             self.store.drop_secret(self.name, row["id"])
+        if not new and (secret or given.get("inactive")) and self.settings["tokens"] == "end":
+            self.store.drop_tokens(self.name)
         return answer
 
     def _scopes(self, sent: list[Row], before: dict[str, int]) -> list[Row]:
