@@ -264,15 +264,23 @@ class Login:
         :raises LoginError: the server refuses the credentials or gives a token that opens nothing
         :raises HaloError: no response, or none that is of use
         """
+        return self._read(self.ask())
+
+    def ask(self, **form: str) -> Response:
+        """What the authorisation server answers to a request for a token, whatever that is.
+
+        :param form: what differs in it, as ``client_id``, ``client_secret``, ``scope`` or ``grant_type``
+        :raises HaloError: no response
+        """
         own = self.connection.auth_url
-        response = self._ask(own or self.connection.url + "/auth", self.connection.tenant)
+        response = self._ask(own or self.connection.url + "/auth", self.connection.tenant, form)
         if response.status == 404 and not own:
             server, tenant = self._discover()
             if server:
-                response = self._ask(server, self.connection.tenant or tenant)
-        return self._read(response)
+                response = self._ask(server, self.connection.tenant or tenant, form)
+        return response
 
-    def _ask(self, server: str, tenant: str | None) -> Response:
+    def _ask(self, server: str, tenant: str | None, form: t.Mapping[str, str]) -> Response:
         connection = self.connection
         return self._transport.send(
             "POST",
@@ -284,6 +292,7 @@ class Login:
                 "client_id": connection.client_id or "",
                 "client_secret": connection.client_secret or "",
                 "scope": connection.scope,
+                **form,
             },
         )
 

@@ -243,6 +243,16 @@ class Client:
 
     pause = staticmethod(sleep)
 
+    def ask(self, method: str, path: str, *, token: str | None = None, **what: t.Any) -> Response:
+        """One request below ``/api``, and its answer whatever that is: for who wants to know how Halo answers.
+
+        :param token: another one than the login's; an empty one means none
+        :raises HaloError: no usable response came
+        """
+        if token is None:
+            return self._call(method, path, **what)
+        return self._transport.send(method, f"{self.instance}/api{path}", path=path, token=token or None, **what)
+
     def _call(self, method: str, path: str, **what: t.Any) -> Response:
         """One request with a token; a token that died is renewed once (a 401 means that nothing was done)."""
         for renewed in (False, True):

@@ -305,7 +305,8 @@ def _known(given: dict[str, Any], options: dict[str, Any]) -> None:
     for name, value in given.items():
         assert name in options, name
         choices = options[name].get("choices")
-        assert not choices or "{{" in str(value) or value in choices, (name, value)
+        for one in value if isinstance(value, list) else [value]:
+            assert not choices or "{{" in str(one) or one in choices, (name, one)
         for item in value if isinstance(value, list) else [value]:
             if isinstance(item, dict) and options[name].get("options"):
                 _known(item, options[name]["options"])

@@ -227,7 +227,7 @@ def test_an_answer_that_nobody_gave_is_the_default(content: Content) -> None:
     """Controller has no default for a question that must be answered, and where a schedule does not ask it fails."""
     for template in content["controller_templates"]:
         for question in survey(template):
-            if question["variable"] == "halo_decommission_confirm":
+            if question["variable"] in ("halo_decommission_confirm", "halo_self_test_confirm"):
                 assert question["required"]
                 assert "default" not in question
             else:
@@ -240,7 +240,7 @@ def test_an_answer_that_nobody_gave_is_the_default(content: Content) -> None:
 def test_templates_do_not_run_beside_themselves_and_are_sliced_where_that_is_right(content: Content) -> None:
     for template in content["controller_templates"]:
         assert template["allow_simultaneous"] is False
-        sliced = template["playbook"] != "decommission.yml"
+        sliced = template["playbook"] not in ("decommission.yml", "self_test.yml")
         assert template.get("ask_job_slice_count_on_launch", False) is sliced
         assert sliced or template["job_slice_count"] == 1
     assert content["controller_workflows"][0]["allow_simultaneous"] is False

@@ -25,6 +25,7 @@ ORDER = [
     "plugin_utils/report.py",
     "plugin_utils/store_move.py",
     "plugin_utils/binding_action.py",
+    "plugin_utils/self_test_action.py",
     "plugin_utils/trail.py",
     "plugin_utils/fleet.py",
     "plugin_utils/stores/",
@@ -33,6 +34,7 @@ ORDER = [
     "plugin_utils/tokens.py",
     "plugin_utils/compat.py",
     "module_utils/module.py",
+    "module_utils/self_test.py",
     "module_utils/binding.py",
     "module_utils/store_move.py",
     "module_utils/rotation.py",
@@ -41,6 +43,7 @@ ORDER = [
     "module_utils/run.py",
     "module_utils/resources/",
     "module_utils/plan.py",
+    "module_utils/questions.py",
     "module_utils/secret.py",
     "module_utils/spec.py",
     "module_utils/options.py",
@@ -53,7 +56,7 @@ ORDER = [
 # Read by documentation tools, imported by nobody and importing nothing.
 ASIDE = ("doc_fragments/", "module_utils/__init__.py")
 # Files that decide and do nothing: what they may use of the standard library, and what of the collection is a type.
-PURE = tuple(f"module_utils/{name}.py" for name in ("plan", "secret", "lifecycle", "schedule", "options"))
+PURE = tuple(f"module_utils/{name}.py" for name in ("plan", "questions", "secret", "lifecycle", "schedule", "options"))
 PURE_MODULES = {
     "__future__", "collections", "dataclasses", "datetime", "difflib", "hashlib", "re", "typing", "uuid", "zoneinfo",
 }  # fmt: skip

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from . import reports
 from .answers import Answer, Refused, as_json, page
 from .auth import agent_of
 from .tenant import AGENT, APPLICATION, DEPARTMENT, ROLE, TEAM, WORKDAY, Kind, Row, Tenant
@@ -70,6 +71,11 @@ def answer(tenant: Tenant, parts: list[str], request: Request, base: str) -> Ans
             return as_json(200, {"auth_url": base + tenant.settings["auth_path"], "tenant_id": tenant.name})
         if parts == ["control"]:
             return _control(tenant, request)
+        if parts == ["report"]:
+            _only(request, "POST")
+            agent = agent_of(tenant, request.headers, tenant.settings["administration"] == "scope")
+            with tenant.store.transaction():
+                return as_json(200, reports.run(tenant, agent, request.array()[0]))
         if parts in (["instanceinfo"], ["lookup"]):
             _only(request, "GET")
             agent_of(tenant, request.headers, False)
