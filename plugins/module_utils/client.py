@@ -249,6 +249,8 @@ class Client:
         :param token: another one than the login's; an empty one means none
         :raises HaloError: no usable response came
         """
+        if "body" in what:
+            what["body"] = _with_numbers(what["body"])
         if token is None:
             return self._call(method, path, **what)
         return self._transport.send(method, f"{self.instance}/api{path}", path=path, token=token or None, **what)

@@ -409,6 +409,26 @@ def _roles_replace(lab: Lab) -> Finding:
     return Finding(False, "they are added" if len(found) == 2 else "the agent has other ones")
 
 
+def _teams_of(reply: Reply) -> set[str]:
+    return {str(team.get("team_id")) for team in reply.row.get("teams") or []}
+
+
+@_writing("Do the teams that are sent replace those that an agent is in?", "yes")
+def _teams_replace(lab: Lab) -> Finding:
+    teams = [str(row["id"]) for row in lab.rows("/Team") if row.get("id") and not row.get("inactive")][:2]
+    if len(teams) < 2:
+        raise NotAsked("there are not enough teams")
+    agent = lab.agent("teams", isdisabled=True)
+    for team in teams:
+        reply = lab.api("POST", "/Agent", body=[{"id": agent["id"], "teams": [{"team_id": team}]}])
+        if not reply.done:
+            raise NotAsked(f"teams were not taken: {reply.shape}")
+    found = _teams_of(lab.read(f"/Agent/{agent['id']}", lambda one: _teams_of(one) == {teams[1]})[0])
+    if found == {teams[1]}:
+        return Finding(True, "yes")
+    return Finding(False, "they are added" if found == set(teams) else "the agent is in other ones")
+
+
 @_writing("What are the switches of a membership that is posted without them?", "off")
 def _membership_switches(lab: Lab) -> Finding:
     team = next((row["id"] for row in lab.rows("/Team") if row.get("id") and not row.get("inactive")), None)
@@ -476,6 +496,19 @@ def _application_name_twice(lab: Lab) -> Finding:
     except NotAsked as refused:
         return Finding(False, str(refused))
     return Finding(True, "it is made")
+
+
+@_writing("Are grant_type, allowagents and loginas_agent_id kept as they are sent?", "yes")
+def _login_fields(lab: Lab) -> Finding:
+    agent = lab.agent("fields")
+    made = lab.application("fields", loginas_agent_id=agent["id"])
+    sent = {"grant_type": CLIENT_CREDENTIALS, "allowagents": True, "loginas_agent_id": agent["id"]}
+
+    def other(one: Reply) -> list[str]:
+        return [name for name, value in sent.items() if str(one.row.get(name)) != str(value)]
+
+    read = lab.read(f"/Application/{made.id}", lambda one: not other(one))[0]
+    return Finding(not other(read), f"not kept: {_list(other(read))}" if other(read) else "yes")
 
 
 @_writing("Is the client ID kept that is sent with a new application?", "yes")
@@ -742,6 +775,9 @@ def answered(question: Question, lab: Lab) -> dict[str, str]:
         found = question.ask(lab)
     except NotAsked as reason:
         return row(question, NOT_ASKED, str(reason))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        # one answer in a form that nobody thought of must not hide the others
+        return row(question, NOT_ASKED, f"an answer has a form that was not expected ({type(error).__name__})")
     return row(question, AS_ASSUMED if found.as_assumed else OTHERWISE, found.observed)
 
 

@@ -65,12 +65,14 @@ options:
       - agent_email_twice
       - role_by_id
       - roles_replace
+      - teams_replace
       - membership_switches
       - becomes_api_only
       - agent_deleted
       - agent_in_use
       - application_answer
       - application_name_twice
+      - login_fields
       - client_id_kept
       - secret_sent
       - secret_read

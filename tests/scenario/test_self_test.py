@@ -24,6 +24,7 @@ from halo_sandbox.testing import Sandbox
 from helpers import in_process
 from helpers.playbook import connection, task
 from helpers.tasks import perform
+from role_runner import Fleet, Play
 
 MODULE = "halo_self_test"
 OWN = "haloops-self-test-0123456789ab-"
@@ -155,6 +156,10 @@ FLIPS: dict[str, list[tuple[list[tuple[str, dict[str, Any]]], str]]] = {
         (settings(inner_lists="merge"), "they are added"),
         (edited(ONE_AGENT, roles=[]), "the agent has other ones"),
     ],
+    "teams_replace": [
+        (settings(inner_lists="merge"), "they are added"),
+        (edited(ONE_AGENT, teams=[]), "the agent is in other ones"),
+    ],
     "membership_switches": [(settings(member_switches="on"), "on: in_section, unassigned_access, otheragent_access")],
     "becomes_api_only": [(edited(ONE_AGENT, isapiagent=None), "201, and it is none")],
     "agent_deleted": [(settings(agent_delete="soft"), "200, disabled, in the list")],
@@ -164,6 +169,7 @@ FLIPS: dict[str, list[tuple[list[tuple[str, dict[str, Any]]], str]]] = {
         (settings(write_status=200), "200, an object"),
     ],
     "application_name_twice": [(settings(unique_names=True), "no throw-away application could be made: 400, a text")],
+    "login_fields": [(edited(ONE_APPLICATION, allowagents=False), "not kept: allowagents")],
     "client_id_kept": [(settings(client_id_policy="replace"), "Halo makes its own")],
     "secret_sent": [
         (
@@ -261,6 +267,23 @@ def test_a_fault_of_the_instance_ends_one_question_alone(sandbox: Sandbox, folde
     assert 2 <= len(lost) <= 3, lost
     assert all(answer.startswith(("not asked: ", "otherwise: 500")) for answer in lost.values()), lost
     assert held(sandbox) == before
+
+
+def test_an_answer_that_nobody_thought_of_ends_one_question_alone(sandbox: Sandbox, folder: Path) -> None:
+    before = held(sandbox)
+    sandbox.fault("edit_after", path=ONE_AGENT, method="GET", body={"roles": "none"}, times=None)
+    found = answers(ask(sandbox, folder, "role_by_id", "agent_change"))
+    assert found == {
+        "role_by_id": "not asked: an answer has a form that was not expected (AttributeError)",
+        "agent_change": "as assumed",
+    }
+    assert held(sandbox) == before
+
+
+def test_ids_that_are_texts_are_sent_as_numbers(sandbox: Sandbox, folder: Path) -> None:
+    sandbox.fault("edit_after", path="^/api/(agent|team)", edit="texts", times=None)
+    found = answers(ask(sandbox, folder))
+    assert {key: answer for key, answer in found.items() if answer != "as assumed"} == {}
 
 
 def test_a_login_that_may_do_less_is_asked_less(sandbox: Sandbox, folder: Path) -> None:
@@ -493,3 +516,27 @@ def test_it_runs_as_a_module_as_well(sandbox: Sandbox, folder: Path, as_module: 
     (step,) = perform(sandbox, folder, [one], as_module=as_module).steps
     assert answers(step.result) == {"authinfo": "as assumed", "agent_change": "as assumed"}
     assert held(sandbox) == before
+
+
+def test_the_playbook_asks_the_tenant_that_is_named_and_no_other(running: Sandbox, folder: Path) -> None:
+    running.reset()
+    fleet = Fleet(running, folder)
+    named, other = fleet.tenant(), fleet.tenant()
+    before = [running.state(tenant.name) for tenant in (named, other)]
+    running.clear()
+    # as a survey answers
+    answered = {
+        "halo_self_test_confirm": running.tenants[named.name]["url"],
+        "halo_self_test_cleanup": "false",
+        "halo_self_test_reports": "true",
+    }
+    written = {"halo_self_test_path": str(folder / "table.md")}
+    done = fleet.play([named, other], Play("self_test", ("-e", json.dumps({**answered, **written}))))
+    assert [done[tenant].failed for tenant in (named, other)] == [False, True], done.stdout
+    assert "was not confirmed for this instance" in done[other].message
+    assert running.requests(other.name) == []
+    assert (folder / "table.md").read_text() in done.stdout.replace("\r", "")
+    (found,) = done.custom["halo_self_test"].values()
+    assert found["summary"] == {"as_assumed": len(QUESTIONS), "otherwise": 0, "not_asked": 0}
+    assert [row["question"] for row in found["rows"]] == [question.key for question in QUESTIONS]
+    assert [running.state(tenant.name) for tenant in (named, other)] == before

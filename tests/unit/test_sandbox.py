@@ -681,6 +681,9 @@ def test_lists_that_merge_and_switches_that_are_on(halo: Client) -> None:
     made = halo.save("Agent", name="x", roles=[{"id": one}], teams=[{"team_id": 1}])
     assert [made["teams"][0][name] for name in ("in_section", "unassigned_access", "is_manager")] == [True] * 3
     assert len(halo.save("Agent", id=made["id"], roles=[{"id": other}])["roles"]) == 2
+    teams = halo.save("Agent", id=made["id"], teams=[{"team_id": 2}, {"team_id": 1}])["teams"]
+    assert sorted(team["team_id"] for team in teams) == [1, 2]
+    assert len(halo.save("Agent", id=made["id"], teams=[{"team_id": 3}])["teams"]) == 3
     application = halo.application()
     scopes = halo.save("Application", id=application["id"], scopes=[{"name": "read:tickets"}])["scopes"]
     assert names(scopes) == ["all", "read:tickets"]

@@ -408,6 +408,9 @@ class Tenant:
         if "teams" in given:
             before = {member["team_id"]: member for member in row["teams"]}
             given["teams"] = [self._member("team_id", item, before) for item in self._wanted_teams(given["teams"])]
+            if self.settings["inner_lists"] == "merge":
+                sent = {member["team_id"] for member in given["teams"]}
+                given["teams"] = [*(one for one in row["teams"] if one["team_id"] not in sent), *given["teams"]]
         if "departments" in given:
             before = {member["department_id"]: member for member in row["departments"]}
             wanted = self._wanted_departments(given["departments"])
