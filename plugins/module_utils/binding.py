@@ -16,6 +16,7 @@ import typing as t
 
 from ansible.module_utils.parsing.convert_bool import boolean
 
+from .access import ask, held
 from .client import Client
 from .errors import HaloError, LoginError, Refused, one_line, redact
 from .lifecycle import ADOPT, Entry, Label, due_at, is_empty, made_at, secrets_of
@@ -24,6 +25,7 @@ from .options import complaints
 from .resources.agent import AGENT
 from .resources.application import APPLICATION, METHODS
 from .resources.integrator import INTEGRATOR
+from .rights import EMPTY, RIGHTS, Known, refused, sentence, without_scope
 from .rotation import Clock, Ledger, Outcome, Proof, Seen, Store, Wish, Work, alone, orphans
 from .run import Params, Planned, Result, apply, naming, plan_resource, rebind, retire, try_login
 from .schedule import DEFAULT_JITTER, MOST_JITTER, Age, Window, age_key, window
@@ -56,6 +58,7 @@ BINDING: Option = {
         },
     },
     "application": {"type": "dict", "options": _part(APPLICATION, ("name", "login_agent", "login_type"))},
+    "can": {"type": "list", "elements": "str", "choices": list(RIGHTS)},
     "previous_agent": {"type": "str", "choices": ["keep", "disable", "delete"], "default": "keep"},
     "max_age_days": {"type": "int"},
     "on_rotated": {"type": "path"},
@@ -129,6 +132,7 @@ def converge(tenant: Tenant, params: Params) -> Result:
     :raises HaloError: something is wrong with the tenant or with the bindings together; nothing was changed
     """
     specs = _checked(params["bindings"])
+    _check_rights(specs)
     tenant = dataclasses.replace(tenant, window=_when(params))
     params = {**params, "rotate": asked_for(params["rotate"])}
     client = tenant.client
@@ -164,7 +168,7 @@ def converge(tenant: Tenant, params: Params) -> Result:
             if binding.writes_agent:
                 written.add(fold(binding.spec["agent"]["name"]))
             binding.conclude(result)
-    rotated = [binding.name for binding in bindings if binding.own and binding.outcome.rotated and not binding.error]
+    rotated = [binding.name for binding in bindings if binding.own and binding.has_new_secret]
     if own := (login and login.kept_as) or (rotated and not tenant.check_mode and rotated[0]):
         result["pending_actions"].insert(0, {"action": "own_login", "name": own})
     errors = [binding.error for binding in bindings if binding.error]
@@ -237,6 +241,23 @@ def _checked(bindings: t.Sequence[Params]) -> list[Params]:
             )
     _check_renaming(specs, seen)
     return specs
+
+
+def _check_rights(specs: t.Sequence[Params]) -> None:
+    """See that the scopes of each binding, where it declares them, can grant what it is to be able to do.
+
+    :raises HaloError: those of one cannot
+    """
+    for spec in specs:
+        scopes = (spec["application"] or {}).get("scopes")
+        missing = without_scope(spec["can"] or (), scopes or ())
+        if scopes and missing:
+            listed = ", ".join(f"{scope} for '{name}'" for name, scope in missing.items())
+            raise HaloError(
+                f"can holds what none of application.scopes grants; missing: {listed}.",
+                subject=f"binding '{spec['name']}'",
+                hint="Nothing was changed. Add the scope, or take the right out.",
+            )
 
 
 def _check_renaming(specs: t.Sequence[Params], declared: t.Mapping[str, Params]) -> None:
@@ -365,6 +386,7 @@ class _Binding:
             verify=params["verify"],
             adopt=spec["adopt"],
             adopt_secret=spec["adopt_secret"],
+            rights=bool(spec["can"]),
         )
         if isinstance(ledger, Ledger):
             self.work = Work(ledger, self.halo, wish, tenant.clock, tenant.trail)
@@ -405,6 +427,7 @@ class _Binding:
             self.work.carry_out(check_mode=self.tenant.check_mode)
         finally:
             self.warnings += self.outcome.warnings
+            self.warnings += [f"right: {sentence(one)}" for one in self.halo.found_rights if one["state"] == EMPTY]
         if self.outcome.errors:
             raise self.outcome.errors[0]
 
@@ -416,6 +439,16 @@ class _Binding:
     def own(self) -> bool:
         """Whether the run itself logs in with this binding's application."""
         return self.halo.looked and self.halo.is_own()
+
+    @property
+    def has_new_secret(self) -> bool:
+        """Whether another secret is in force, or would be, than when the run began; what failed later changes none."""
+        made = [(entry.get("current") or {}).get("made_at") for entry in (self.found, self._entry)]
+        return self.outcome.rotated and (made[0] != made[1] or not self.error)
+
+    @property
+    def _entry(self) -> Entry:
+        return self.work.ledger.entry if self.work else {}
 
     def stored_drift(self) -> list[str]:
         """What was wrong with the stored secret, and what an earlier run left undone, in sentences."""
@@ -448,11 +481,12 @@ class _Binding:
     def conclude(self, result: Result) -> None:
         """Add this binding to the result of the run."""
         halo, outcome = self.halo, self.outcome
-        stored = self.work.ledger.entry if self.work else {}
+        stored = self._entry
         label = stored.get("current") or stored.get("pending") or {}
         drift = [*(halo.drift() if halo.looked else self.refused), *self.stored_drift()]
         if self.work and self.work.renamed_from:
             drift.append(f"stored secret: under the name {self.work.renamed_from} instead of {self.name}")
+        drift += [f"right: {text}" for text in refused({"rights": halo.found_rights})]
         changed = outcome.changed or (halo.looked and halo.changed)
         handover = halo.handover(label.get("client_id")) if halo.looked and halo.hosted and outcome.rotated else None
         due = due_at(stored.get("current"), self.age)
@@ -471,6 +505,7 @@ class _Binding:
             "verified": outcome.verified,
             "made_at": (stored.get("current") or {}).get("made_at"),
             "due_at": due.isoformat(timespec="seconds") if due else None,
+            "rights": halo.found_rights,
             "drift": drift,
             "previous_agent_id": halo.login.rotation.previous_agent_id if halo.looked else None,
             "previous_agent": outcome.previous_agent,
@@ -525,6 +560,9 @@ class _InHalo:
         self.changed = False
         # what is to be said of the agent that it logs in as now
         self._remark = ""
+        self.found_rights: list[Result] = []
+        # the login that was proven last, and the scopes that it has
+        self._proven: tuple[Client, str] | None = None
 
     # What is there
 
@@ -703,7 +741,8 @@ class _InHalo:
         granted = label.get("scope") or self._client.login.connection.scope
         view = self.login.change.before if self._tenant.check_mode else self.login.change.after
         scope = " ".join((view or {}).get("scopes") or []) or granted
-        response, refusal = try_login(self._client.with_login(known_as, label["client_secret"], scope), whom=whom)
+        client = self._client.with_login(known_as, label["client_secret"], scope)
+        response, refusal = try_login(client, whom=whom)
         if refusal and refusal.code == "invalid_scope":
             raise HaloError(
                 "its scopes cannot be had, so its secret cannot be proven.",
@@ -711,7 +750,24 @@ class _InHalo:
                 hint="Check the scopes of the application.",
             )
         reason = one_line(redact(str(response["error"] or ""), [label["client_secret"]]))
+        self._proven = (client, response["scope"] or scope) if response["valid"] else None
         return Proof(response["valid"], (response["agent"] or {}).get("id"), reason)
+
+    def rights(self, label: Label) -> list[str]:
+        """``GET`` one row of whatever ``can`` names, with the binding's own token; see :mod:`.rights`."""
+        proof = None if self._proven else self.test(label, whom=False)
+        if not self._proven:
+            raise HaloError(f"its rights cannot be asked for, since it does not log in ({proof and proof.reason}).")
+        client, granted = self._proven
+        self.found_rights = ask(client, self._spec["can"], lambda: self._known(granted))
+        return refused({"rights": self.found_rights})
+
+    def _known(self, granted: str) -> Known:
+        """What can be read of the scopes, roles and teams that it logs in with, by the run's own login."""
+        view = self.login.change.before if self._tenant.check_mode else self.login.change.after
+        scopes = (view or {}).get("scopes")
+        permissions, teams = held(self._client, self.agent_id)
+        return Known(frozenset(granted.split()), None if scopes is None else frozenset(scopes), permissions, teams)
 
     def retire(self, agent_id: t.Any) -> str:
         """``POST`` or ``DELETE /Agent``, and a look whether it had effect."""

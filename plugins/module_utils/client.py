@@ -93,6 +93,16 @@ class Client:
         self._forget(path)
         return self.cached(path, query)
 
+    def has_rows(self, path: str) -> bool:
+        """``GET path``, one row of it: whether there is any that this login may see.
+
+        :raises HaloError: the answer is no list
+        """
+        response = self._call("GET", path, query={"pageinate": "true", "page_size": 1, "page_no": 1})
+        self._check(response, "GET", path)
+        # an empty body is one of Halo's ways to say that there is nothing
+        return response.data is not None and bool(self._listed(response, path))
+
     def _forget(self, path: str) -> None:
         self._lists = {key: rows for key, rows in self._lists.items() if key[0] != path}
 
@@ -151,17 +161,25 @@ class Client:
     def _page(self, path: str, query: t.Mapping[str, t.Any]) -> tuple[builtins.list[Raw], int | None]:
         response = self._call("GET", path, query=query)
         self._check(response, "GET", path)
-        data = response.data
-        if data is not None and not isinstance(data, (list, dict)):
+        data, rows = response.data, self._listed(response, path)
+        total = data.get("record_count") if isinstance(data, dict) else None
+        return rows, total if isinstance(total, int) else None
+
+    def _listed(self, response: Response, path: str) -> builtins.list[Raw]:
+        """The rows that an answer holds.
+
+        :raises HaloError: it is no list
+        """
+        if response.data is not None and not isinstance(response.data, (list, dict)):
             raise self._useless(response, "GET", path)
-        rows, total = _rows(data, path), data.get("record_count") if isinstance(data, dict) else None
+        rows = _rows(response.data, path)
         if rows is None:
             raise HaloError(
                 f"GET {path} answered {response.status}, and not with the list that was asked for.",
                 hint="Nothing was changed on its word; run again.",
                 **self._about(response, "GET", path),
             )
-        return rows, total if isinstance(total, int) else None
+        return rows
 
     def save(self, path: str, payload: Raw, find: t.Callable[[], Raw | None] | None = None) -> Raw | None:
         """``POST path`` with ``[payload]``: creates without an id, updates with one.

@@ -154,6 +154,13 @@ class Halo(t.Protocol):
         :raises HaloError: Halo could not be asked
         """
 
+    def rights(self, label: Label) -> list[str]:
+        """Ask, with the secret that was tested last or else that of ``label``, for what it is to open; writes nothing.
+
+        :returns: what is refused, in sentences
+        :raises HaloError: Halo could not be asked
+        """
+
     def retire(self, agent_id: t.Any) -> str:
         """Disable or delete an agent and read back that it is so; gives ``disabled`` or ``deleted``.
 
@@ -177,6 +184,7 @@ class Wish:
     :param deliver: a new secret has to be delivered by tasks of the user's own
     :param requested: make a new secret now; ``rollback``: set the previous one again
     :param adopt: one of ``lifecycle.ADOPT``; ``adopt_secret`` is the one to take over
+    :param rights: what it opens has to be asked for, once it has logged in
     """
 
     name: str
@@ -188,6 +196,7 @@ class Wish:
     verify: bool = True
     adopt: str = "false"
     adopt_secret: str | None = dataclasses.field(default=None, repr=False)
+    rights: bool = False
 
 
 @dataclasses.dataclass
@@ -347,6 +356,8 @@ class Work:
         outcome.rotated = decision.promote or decision.rotate
         outcome.changed |= outcome.rotated or bool(self._adopted) or self._is_outstanding()
         if check_mode:
+            if self.wish.rights and outcome.verified:
+                self.halo.rights(self._stored["current"] or self._stored["pending"] or {})
             return outcome
         if self._adopted:
             with self._step("adopt", "proven"):
@@ -358,7 +369,8 @@ class Work:
                 # it may still be on its way, so it is not overwritten; and who asks for a new one does not want it
                 self._rotate("rollback")
             self._rotate(decision.reason)
-        self._retire()
+        if not self._is_refused():
+            self._retire()
         return outcome
 
     # What is known
@@ -565,6 +577,37 @@ class Work:
     def _is_outstanding(self) -> bool:
         outstanding = self._stored["outstanding"]
         return bool((outstanding["deliver"] and self.wish.deliver) or outstanding["retire"])
+
+    def _is_refused(self) -> bool:
+        """Whether Halo refuses anything that the secret in force is to open; if so, it is an error of the outcome.
+
+        The secret is stored by now, and stays. What was logged in as before is not retired until nothing is refused.
+        """
+        current = self._stored["current"]
+        asked = self.outcome.verified or self._stored["outstanding"]["retire"]
+        if not (self.wish.rights and current and asked):
+            return False
+        try:
+            refused = self.halo.rights(current)
+            for _attempt in range(1, TEST_ATTEMPTS if self.outcome.rotated or self.seen.changes else 1):
+                if not refused:
+                    break
+                # what Halo accepted may take a moment to count, and what a token opens may stand in it
+                self.clock.sleep(TEST_PAUSE)
+                self.halo.test(current, whom=False)
+                refused = self.halo.rights(current)
+        except HaloError as error:
+            self.outcome.errors.append(error)
+            return True
+        if refused:
+            self.outcome.errors.append(
+                HaloError(
+                    f"it logs in, and {'; '.join(refused)}.",
+                    hint="Its secret is stored and in force; a previous agent is not retired until nothing is refused. "
+                    "Correct scopes, roles or teams, and run again.",
+                )
+            )
+        return bool(refused)
 
     def _retire(self) -> None:
         """Retire the agents that are outstanding; what fails stays so, and the others are done."""

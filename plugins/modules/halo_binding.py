@@ -113,6 +113,50 @@ options:
           properties:
             description: Further fields of Halo's application model.
             type: dict
+      can:
+        description:
+          - What it is to be able to do. Once its secret has logged in, Halo is asked with it for one row of each, and
+            RV(bindings.rights) says what came of it. Nothing is asked where this is not set.
+          - A right to edit is never tried by a write. It is proven by the scope of the token and, where they can be
+            read, by the permissions of the agent's roles.
+          - What is refused is the binding's error, after its secret has been stored; a previous agent is not retired
+            then. In check mode it is drift. What is allowed and gives no rows is a warning.
+          - It is refused before anything is changed where none of O(bindings[].application.scopes) could grant it.
+        type: list
+        elements: str
+        choices:
+          - read tickets
+          - edit tickets
+          - read projects
+          - edit projects
+          - read customers
+          - edit customers
+          - read users
+          - edit users
+          - read assets
+          - edit assets
+          - read calendar
+          - edit calendar
+          - read knowledge base
+          - edit knowledge base
+          - read contracts
+          - edit contracts
+          - read suppliers
+          - edit suppliers
+          - read items
+          - edit items
+          - read sales
+          - edit sales
+          - read quotes
+          - edit quotes
+          - read sales orders
+          - edit sales orders
+          - read purchase orders
+          - edit purchase orders
+          - read invoices
+          - edit invoices
+          - read reports
+          - edit reports
       previous_agent:
         description:
           - What becomes of the agent that it logged in as before, once the new login is proven.
@@ -298,6 +342,7 @@ EXAMPLES = r"""
       - name: Ticket integration
         agent: {name: api-tickets, roles: [API Integration], teams: [1st Line Support]}
         application: {scopes: [read:tickets, edit:tickets]}
+        can: [read tickets, edit tickets]
         previous_agent: disable
   register: converged
 
@@ -367,6 +412,13 @@ bindings:
     due_at:
       description: When it is to be replaced because of its age.
       type: str
+    rights:
+      description:
+        - For each right in O(bindings[].can) its C(name), its C(state) and the C(reason). V(granted), V(refused), or
+          V(empty) where Halo refused nothing and gave no rows. The reason is null where a row has proven it.
+        - Empty where Halo was not asked, as in check mode of a binding that would get a new secret.
+      type: list
+      elements: dict
     drift:
       description: What was not as declared, in sentences.
       type: list
@@ -404,6 +456,7 @@ bindings:
       verified: true
       made_at: "2026-03-02T09:14:07.120431+00:00"
       due_at: null
+      rights: [{name: read tickets, state: granted, reason: null}]
       drift: ["roles: API Integration is missing"]
       previous_agent_id: null
       previous_agent: null

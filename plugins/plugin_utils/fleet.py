@@ -23,6 +23,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ..module_utils.errors import HaloError
+from ..module_utils.rights import refused
 from .compat import run_folder
 
 Result = dict[str, t.Any]
@@ -148,7 +149,9 @@ def as_one_of_many(
         return {**result, **failure(record, host, str(result.get("msg")))}
     if result["pending_actions"]:
         record.note(host, OUTSTANDING)
-    if check_mode and result["changed"] and fleet.get("fail_on_drift"):
+    # what Halo refuses is drift that no run would change
+    drifted = result["changed"] or any(refused(row) for row in result["bindings"].values())
+    if check_mode and drifted and fleet.get("fail_on_drift"):
         record.note(host, DRIFTED)
     return result
 

@@ -14,6 +14,7 @@ import re
 import typing as t
 
 from ..module_utils.errors import one_line
+from ..module_utils.rights import refused
 
 # by how much they matter
 STATES = ("failed", "not_tried", "drifted", "orphan", "rotated", "changed", "unchanged")
@@ -28,7 +29,8 @@ _TEXTS = (
     *("previous_agent", "handover", "error", "hint"),
 )
 _LISTS = ("drift", "warnings")
-ROW_KEYS = ("tenant", "url", "state", *_TEXTS, "rotated", "verified", *_LISTS)
+_RIGHT = ("name", "state", "reason")
+ROW_KEYS = ("tenant", "url", "state", *_TEXTS, "rotated", "verified", *_LISTS, "rights")
 RUN_KEYS = ("title", "kind", "check_mode", "started", "ended", "collection_version")
 
 
@@ -86,6 +88,10 @@ def _row(tenant: str, url: str, given: t.Mapping[str, t.Any]) -> Row:
     row["rotated"] = bool(given.get("rotated"))
     row["verified"] = None if given.get("verified") is None else bool(given["verified"])
     row.update({name: [_clean(text) for text in given.get(name) or ()] for name in _LISTS})
+    row["rights"] = [
+        {key: None if one.get(key) in (None, "") else _clean(one[key]) for key in _RIGHT}
+        for one in given.get("rights") or ()
+    ]
     if row["error"]:
         if row["hint"]:
             row["error"] = row["error"].removesuffix(row["hint"]).rstrip()
@@ -111,7 +117,8 @@ def _agent_found(result: t.Mapping[str, t.Any], name: str) -> t.Any:
 
 
 def _state(binding: t.Mapping[str, t.Any], check_mode: bool) -> str:
-    if not (binding.get("rotated") or binding.get("changed")):
+    # what Halo refuses no run would change
+    if not (binding.get("rotated") or binding.get("changed") or (check_mode and refused(binding))):
         return "unchanged"
     if check_mode:
         return "drifted"
@@ -232,6 +239,8 @@ def complaint(report: t.Any) -> str | None:
     for row in found:
         if not isinstance(row, dict) or not set(ROW_KEYS) <= set(row) or row["state"] not in STATES:
             return "a row of it is not complete"
-        if not all(isinstance(row[name], list) for name in _LISTS):
+        if not all(isinstance(row[name], list) for name in (*_LISTS, "rights")):
             return "a row of it has no lists where they belong"
+        if not all(isinstance(one, dict) and one.get("name") and one.get("state") for one in row["rights"]):
+            return "the rights of a row are not complete"
     return None

@@ -18,6 +18,12 @@ RUN = {
     "ended": "2026-06-02T20:01:31+00:00",
     "collection_version": "1.0.0",
 }
+NO_SCOPE = "scope edit:tickets is not granted"
+RIGHTS = [
+    {"name": "read tickets", "state": "granted", "reason": None},
+    {"name": "edit tickets", "state": "refused", "reason": NO_SCOPE},
+    {"name": "read customers", "state": "empty", "reason": "there may be none"},
+]
 LOGIN = "Halo refused the login. Halo said: invalid_client: The specified client credentials are invalid."
 HANDOVER = (
     "Please reconnect the Halo Integrator that you host for https://umbrella.example.com (client ID "
@@ -41,6 +47,7 @@ def binding(**more: Any) -> dict[str, Any]:
         "verified": True,
         "made_at": "2026-05-11T09:14:07.120431+00:00",
         "due_at": "2026-07-24T02:51:40+00:00",
+        "rights": [],
         "drift": [],
         "previous_agent_id": None,
         "previous_agent": None,
@@ -169,6 +176,12 @@ def audited_fleet() -> Report:
             result({name: binding(changed=True, rotated=True, reason="expired", verified=False)}, check_mode=True),
         ),
         *_of("initech", result({name: binding()}, check_mode=True, orphans=["Old integration"])),
+        *_of(
+            "umbrella",
+            result(
+                {name: binding(rights=RIGHTS, drift=[f"right: edit tickets is refused, {NO_SCOPE}"])}, check_mode=True
+            ),
+        ),
     ]
     return compose(found, {**RUN, "kind": "audit", "check_mode": True})
 

@@ -109,6 +109,7 @@ class Flags:
     :param verify: the option ``verify``
     :param human: a guard refuses to retire the agents that were there before
     :param trail: an audit trail is kept, and fails as a store does
+    :param rights: Halo is asked what the secret opens, and may refuse it
     """
 
     retire: str = "keep"
@@ -119,12 +120,14 @@ class Flags:
     verify: bool = True
     human: bool = False
     trail: bool = False
+    rights: bool = False
 
     @classmethod
     def parse(cls, words: list[str]) -> Flags:
         known: dict[str, Any] = {"disable": {"retire": "disable"}, "delete": {"retire": "delete"}}
         known |= {"noverify": {"verify": False}}
-        known |= {name: {name: True} for name in ("deliver", "own_secret", "own_id", "slow", "human", "trail")}
+        switches = ("deliver", "own_secret", "own_id", "slow", "human", "trail", "rights")
+        known |= {name: {name: True} for name in switches}
         return cls(**{name: value for word in words for name, value in known[word].items()})
 
 
@@ -342,9 +345,9 @@ class Fault:
     ``kill``: the run is killed before it. ``error``: it is not carried out, and the run hears of an error. ``lost``: it
     is carried out, and the run hears of an error. ``refused``: Halo, or a guard, says a definite no. ``broken``: it is
     carried out and answered, and what follows it within the same call fails. ``deny``: a pending secret is not let in
-    this once. ``late``: it is carried out ``after`` that many more calls, and the run's time-out is over before that.
-    ``late_kill``: the same, and the run is killed instead. For a read ``error`` and ``lost`` are one; what a call
-    cannot meet with does not happen to it.
+    this once. ``forbid``: what the secret is to open is refused this once. ``late``: it is carried out ``after`` that
+    many more calls, and the run's time-out is over before that. ``late_kill``: the same, and the run is killed instead.
+    For a read ``error`` and ``lost`` are one; what a call cannot meet with does not happen to it.
     """
 
     call: int
@@ -398,6 +401,8 @@ class Run:
         self.killed = False
         self.lines: list[tuple[str, str, bool]] = []
         self.checked = False
+        # the secret that opens all that it is to open
+        self.opens: str | None = None
         # the calls that a fault has befallen
         self.met: list[str] = []
 
@@ -639,9 +644,22 @@ class Run:
                 return rotation.Proof(True, one.agent_id if whom else None)
         return rotation.Proof(False, reason="invalid_client")
 
+    def rights(self, label: dict[str, Any]) -> list[str]:
+        kind = self._request("rights", (*READ, "forbid"))
+        if label["client_secret"] != self.world.kept[self.name].secrets[1]:
+            raise Violation("what a secret opens is asked before it is stored as the one in force")
+        self.opens = None if kind else label["client_secret"]
+        if kind == "forbid":
+            return ["read tickets is refused"]
+        if kind:
+            raise HaloError("Halo cannot be asked.")
+        return []
+
     def retire(self, agent_id: Any) -> str:
         world = self.world
         kind = self._request("retire", WRITE)
+        if world.flags.rights and self.opens != world.kept[self.name].secrets[1]:
+            raise Violation("an agent is to be retired while something is refused to its successor")
         for one in world.applications:
             if one.agent_id == agent_id:
                 raise Violation("an agent is to be retired that the application logs in as")
@@ -719,7 +737,8 @@ class Case:
     def run(self, world: World, number: int, faults: tuple[Fault, ...] | None = (), **how: Any) -> Run:
         """The run of this number; ``faults`` is None for the one that follows."""
         flags = world.flags
-        wish = {"previous_agent": flags.retire, "deliver": flags.deliver, "verify": flags.verify, **self.wish}
+        wish = {"previous_agent": flags.retire, "deliver": flags.deliver, "verify": flags.verify}
+        wish |= {"rights": flags.rights, **self.wish}
         wish |= (self.first if number == 0 and faults is not None else {}) | (self.faulty if faults is not None else {})
         agent, name, old = (each[min(number, len(each) - 1)] for each in (self.agents, self.names, self.old))
         return Run(world, rotation.Wish(str(name), **wish), str(agent), faults or (), renamed_from=old, **how)

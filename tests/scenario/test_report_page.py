@@ -99,6 +99,8 @@ def test_what_a_row_says(seen: Seen) -> None:
     ):
         assert word in row, word
     assert "not verified" in seen.text("tbody tr:nth-child(2)")
+    can = "Can: read tickets, edit tickets (refused), read customers (empty)"
+    assert seen.text("tbody .rights") == can
     made = rows("a", URL, result({"x": rotated(due_at="2026-06-01T00:00:00+00:00", kind="integrator", handover="Hi")}))
     seen(compose(made, {**RUN, "check_mode": True, "kind": "rotate"}))
     for word in ("today", "overdue", "Halo Integrator", "For Halo's support\nHi"):

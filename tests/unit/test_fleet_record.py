@@ -152,6 +152,13 @@ def test_drift_is_noted_where_it_is_to_fail(check_mode: bool, changed: bool, ask
     assert Record().hosts(FAILED) == {}
 
 
+@pytest.mark.parametrize(("state", "noted"), [("refused", True), ("empty", False), ("granted", False)])
+def test_what_halo_refuses_is_drift(state: str, noted: bool) -> None:
+    rights = [{"name": "read tickets", "state": state, "reason": None}]
+    one("tenant1", {"changed": False, "bindings": {"Sync": {"rights": rights}}}, True, fail_on_drift=True)
+    assert bool(Record().hosts(DRIFTED)) is noted
+
+
 def test_a_record_that_was_closed_begins_anew() -> None:
     assert Record().close()[1] is False, "there was nothing"
     Record().note("tenant 1", FAILED, "first")

@@ -50,6 +50,7 @@ from ansible_collections.haloops.halo.plugins.plugin_utils.report_forms import (
 )
 from helpers import in_process
 from helpers.reports import (
+    RIGHTS,
     RUN,
     audited_fleet,
     binding,
@@ -95,6 +96,9 @@ def one(*bindings: dict[str, Any], **more: Any) -> Row:
         (binding(changed=True), True, "drifted"),
         (rotated(), False, "rotated"),
         (rotated(), True, "drifted"),
+        (binding(rights=RIGHTS), True, "drifted"),
+        (binding(rights=[RIGHTS[0], RIGHTS[2]]), True, "unchanged"),
+        (binding(rights=RIGHTS), False, "unchanged"),
         (failed("no"), False, "failed"),
         (rotated(error="https://acme.example.com: no"), False, "failed"),
     ],
@@ -102,7 +106,7 @@ def one(*bindings: dict[str, Any], **more: Any) -> Row:
 def test_the_state_of_a_binding(given_binding: dict[str, Any], check_mode: bool, state: str) -> None:
     row = one(given_binding, check_mode=check_mode)
     assert (row["state"], row["tenant"], row["binding"], row["url"]) == (state, "acme", NAME, URL)
-    for key in ("client_id", "reason", "verified", "made_at", "due_at", "drift", "rotated", "kind"):
+    for key in ("client_id", "reason", "verified", "made_at", "due_at", "drift", "rotated", "kind", "rights"):
         assert row[key] == given_binding[key]
     assert row["agent"] == given_binding["agent_name"]
 
@@ -477,7 +481,9 @@ def test_labels_are_escaped(name: str) -> None:
 @given(st.text(min_size=1), st.text(min_size=1), st.text())
 @settings(max_examples=100, deadline=None)
 def test_any_name_passes_through_all_forms(tenant: str, name: str, text: str) -> None:
-    left = result({name: rotated(drift=[text], warnings=[text], agent_name=text, handover=text), "x": failed(text)})
+    rights = [{"name": f"r{text}", "state": "empty", "reason": text}]
+    given_one = rotated(drift=[text], rights=rights, warnings=[text], agent_name=text, handover=text)
+    left = result({name: given_one, "x": failed(text)})
     report = compose(rows(tenant, f"https://{tenant}", left, None), {**RUN, "kind": None})
     VALIDATOR.validate(json.loads(as_json(report)))
     row = next(row for row in report["rows"] if row["binding"] != "x" or name == "x")
@@ -520,7 +526,9 @@ class Page(html.parser.HTMLParser):
     ],
 )
 def test_markup_in_names_stays_text(text: str) -> None:
+    rights = [{"name": text, "state": "refused", "reason": text}]
     bad = binding(agent_name=text, client_id=text, drift=[text, text], warnings=[text], handover=text, changed=True)
+    bad["rights"] = rights
     found = rows(text, URL, result({text: bad, "f": binding(error=text, hint=text)}, orphans=[text]))
     written = page(compose(found, {**RUN, "title": text, "collection_version": text}))
     seen = Page(written)
@@ -705,6 +713,8 @@ def test_what_was_written_by_others_is_cleaned() -> None:
         (lambda part: {**part, "rows": [{"state": "failed"}]}, "row of it is not complete"),
         (lambda part: {**part, "rows": [{**part["rows"][0], "state": "odd"}]}, "row of it is not complete"),
         (lambda part: {**part, "rows": [{**part["rows"][0], "drift": "x"}]}, "no lists"),
+        (lambda part: {**part, "rows": [{**part["rows"][0], "rights": "x"}]}, "no lists"),
+        (lambda part: {**part, "rows": [{**part["rows"][0], "rights": ["x"]}]}, "rights of a row are not complete"),
     ],
 )
 def test_what_is_no_report_is_not_merged(break_it: Any, said: str) -> None:

@@ -53,6 +53,8 @@ class Ports:
     whom: Any = None
     answers: tuple[dict[str, Any], ...] = ({"application_id": "app"},)
     denials: int = 0
+    # what is refused, call by call; the last one stays
+    refusals: tuple[tuple[str, ...], ...] = ((),)
     fail: dict[str, BaseException] = dataclasses.field(default_factory=dict)
     calls: list[str] = dataclasses.field(default_factory=list)
     written: list[dict[str, Any]] = dataclasses.field(default_factory=list)
@@ -124,6 +126,12 @@ class Ports:
         if label["client_secret"] in self.valid:
             return Proof(True, self.whom if whom else None)
         return Proof(False, reason="invalid_client")
+
+    def rights(self, label: dict[str, Any]) -> list[str]:
+        self.call(f"rights {label['client_secret']}")
+        now, *later = self.refusals
+        self.refusals = tuple(later) or self.refusals
+        return list(now)
 
     def retire(self, agent_id: Any) -> str:
         self.call(f"retire {agent_id}")
@@ -972,6 +980,103 @@ def test_what_is_logged_in_as_is_not_retired(current: Any) -> None:
     expected = ["retire zoe"] if current["agent_id"] == "ben" else ["retire ben", "retire zoe"]
     assert [call for call in ports.calls if call.startswith("retire")] == expected
     assert ports.entry["outstanding"]["retire"] == []
+
+
+# What it opens
+
+REFUSED = ("read tickets is refused, scope read:tickets is not granted",)
+
+
+def switch(*refusals: tuple[str, ...]) -> Ports:
+    return Ports(stored(None, label("old")), seen("agent_changed"), whom="ann", refusals=refusals)
+
+
+def rights_of(ports: Ports) -> list[str]:
+    return [call for call in ports.calls if call.partition(" ")[0] in ("rights", "retire")]
+
+
+def test_what_a_new_secret_opens_is_asked_once_it_is_stored_and_before_an_agent_goes() -> None:
+    ports = switch(())
+    outcome = run(ports, rights=True, previous_agent="disable")
+    secret = ports.entry["current"]["client_secret"]
+    assert rights_of(ports) == [f"rights {secret}", "retire old"]
+    assert ports.calls.index(f"rights {secret}") == len(ports.calls) - 3
+    assert (outcome.errors, outcome.previous_agent) == ([], "disabled")
+
+
+def test_what_is_refused_is_an_error_and_costs_neither_the_secret_nor_the_agent() -> None:
+    ports = switch(REFUSED)
+    outcome = run(ports, rights=True, previous_agent="disable", deliver=True)
+    current = ports.entry["current"]
+    assert current["client_secret"] == ports.sent[0]["client_secret"]
+    assert ports.entry["pending"] is None
+    assert ports.entry["outstanding"] == {
+        "deliver": current["made_at"], "retire": [{"agent_id": "old", "made_at": current["made_at"]}],
+    }  # fmt: skip
+    (error,) = outcome.errors
+    assert error.message == f"it logs in, and {REFUSED[0]}."
+    assert "stored and in force" in str(error.hint)
+    assert (outcome.rotated, outcome.verified, outcome.previous_agent) == (True, True, None)
+    # what was just written may be late, and a token may have it in it: each time there is a new one
+    assert rights_of(ports) == [f"rights {current['client_secret']}"] * TEST_ATTEMPTS
+    assert ports.calls[-3:] == ["sleep", "test", f"rights {current['client_secret']}"]
+    assert ports.slept == [TEST_PAUSE] * (TEST_ATTEMPTS - 1)
+    again = Ports(ports.entry, seen(), valid=(current["client_secret"],))
+    assert run(again, rights=True, previous_agent="disable").errors == []
+    assert rights_of(again) == [f"rights {current['client_secret']}", "retire old"]
+
+
+def test_what_is_allowed_a_moment_later_is_no_error() -> None:
+    ports = switch(REFUSED, ())
+    assert run(ports, rights=True, previous_agent="disable").errors == []
+    assert rights_of(ports)[-1] == "retire old"
+    assert ports.slept == [TEST_PAUSE]
+
+
+@pytest.mark.parametrize(("changes", "attempts"), [(False, 1), (True, TEST_ATTEMPTS)])
+def test_where_nothing_was_written_nothing_is_waited_for(changes: bool, attempts: int) -> None:
+    ports = Ports(stored(None, label("old")), seen(changes=changes), valid=("old",), refusals=(REFUSED,))
+    outcome = run(ports, rights=True)
+    assert rights_of(ports) == ["rights old"] * attempts
+    assert len(outcome.errors) == 1
+    assert not outcome.changed
+
+
+def test_what_cannot_be_asked_is_an_error_too() -> None:
+    ports = switch(())
+    error = ports.fail["rights"] = HaloError("GET /Tickets answered 500.")
+    assert run(ports, rights=True, previous_agent="disable").errors == [error]
+    assert "retire old" not in ports.calls
+    assert ports.entry["current"]["client_secret"] == ports.sent[0]["client_secret"]
+
+
+@pytest.mark.parametrize(("agents", "asked"), [((), []), (("zoe",), ["rights old", "retire zoe"])])
+def test_without_verification_it_is_asked_only_before_an_agent_goes(agents: Any, asked: list[str]) -> None:
+    ports = Ports(stored(None, label("old"), **outstanding(*agents)), seen(), valid=("old",))
+    run(ports, rights=True, verify=False, previous_agent="disable")
+    assert rights_of(ports) == asked
+
+
+@pytest.mark.parametrize(
+    ("before", "reason", "asked"),
+    [
+        (stored(None, label("old")), "none", ["rights old"]),
+        (stored(label("new"), label("old")), "none", ["rights old"]),
+        (stored(None, label("old")), "agent_changed", []),
+    ],
+    ids=["converged", "pending", "to be rotated"],
+)
+def test_check_mode_asks_with_what_logs_in(before: Any, reason: str, asked: list[str]) -> None:
+    ports = Ports(before, seen(reason), valid=("old", "new"), refusals=(REFUSED,))
+    outcome = run(ports, check_mode=True, rights=True)
+    assert rights_of(ports) == asked
+    assert (outcome.errors, ports.writes, ports.slept) == ([], [], [])
+
+
+def test_nothing_is_asked_where_nothing_is_to_be_opened() -> None:
+    ports = switch(REFUSED)
+    run(ports, previous_agent="disable")
+    assert rights_of(ports) == ["retire old"]
 
 
 @pytest.mark.parametrize(("wish", "retire"), [("keep", []), ("disable", ["old"]), ("delete", ["old"])])

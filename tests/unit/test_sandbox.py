@@ -734,6 +734,46 @@ def test_claims_of_a_role(halo: Client) -> None:
         assert only_key(halo.post("Roles", {"id": made["id"], "claims": [claim]})) == "claims[0]"
 
 
+def test_rows_are_seen_within_scopes_roles_teams_and_customers(halo: Client) -> None:
+    """By the agent of a new application, whose scopes, roles and teams are changed one by one."""
+    roles = {role["name"]: {"id": role["id"]} for role in halo.get("Roles")}
+    team = {"team_id": 1, "unassigned_access": True}
+    agent = halo.save("Agent", name="reader", roles=[roles["Read Only"]], teams=[team])
+    application = halo.application("s", loginas_agent_id=agent["id"], scopes=[{"name": "read:tickets"}])
+
+    def rows(path: str, scope: str = "read:tickets") -> Any:
+        halo.save("Application", id=application["id"], scopes=[{"name": scope}])
+        form = {"client_id": application["clientId"], "client_secret": "s", "scope": scope}
+        token = halo.token(**form).json()["access_token"]
+        got = halo.raw("GET", f"/api/{path}", headers={"Authorization": f"Bearer {token}"})
+        return len(got.json()) if got.status_code == 200 else (got.status_code, got.text)
+
+    refused = (403, "")
+    assert [rows("Tickets", scope) for scope in ("read:tickets", "edit:tickets", "all")] == [1, 1, 1]
+    assert [rows("Tickets", scope) for scope in ("read:customers", "admin")] == [refused, refused]
+    # the role lets read customers, and not all of them
+    assert (rows("Client", "read:customers"), rows("Asset", "read:assets")) == (0, refused)
+    halo.save("Agent", id=agent["id"], roles=[roles["Standard User"]], teams=[{"team_id": 1}])
+    assert (rows("Client", "read:customers"), rows("Users", "read:customers"), rows("Tickets")) == (1, 1, 0)
+    halo.save("Agent", id=agent["id"], roles=[roles["Administrator"]], teams=[])
+    assert (rows("Asset", "read:assets"), rows("Tickets"), rows("Projects", "read:projects")) == (1, 0, 0)
+    halo.sandbox.settings("acme", records=3, denied="empty")
+    assert (rows("Asset", "read:assets"), rows("Asset", "read:tickets")) == (3, 0)
+    found = halo.get("Asset", pageinate="true", page_size="1", page_no="2")
+    assert found == {"record_count": 3, "page_no": 2, "page_size": 1, "assets": [{"id": 2, "name": "Row 2"}]}
+    assert halo.raw("GET", "/api/Tickets", headers={"Authorization": "Bearer x"}).status_code == 401
+    assert halo.post("Tickets", {"summary": "x"}).status_code == 405
+
+
+def test_the_claims_of_the_own_agent(halo: Client) -> None:
+    assert halo.get("Agent/me")["claims"] == [{"type": "Administration", "value": "true"}]
+    agent = halo.save("Agent", id=7, roles=[role for role in halo.get("Roles") if role["name"] == "Read Only"])
+    assert agent["roles"][0]["name"] == "Read Only"
+    claims = halo.get("Agent/me")["claims"]
+    assert claims[0] == {"type": "Administration", "value": "false"}
+    assert {"type": "Tx", "value": "1"} in claims
+
+
 def test_ordinary_agents_can_have_no_flag(halo: Client) -> None:
     assert halo.get("Agent/4")["isapiagent"] is False
     halo.sandbox.settings("acme", null_isapiagent=True)
@@ -1355,7 +1395,8 @@ def test_edited_answers(halo: Client) -> None:
     assert edited("Agent/me", edit="list") == [me]
     assert edited("Agent/me", edit="twice") == [me, me]
     assert edited("Agent/me", edit="texts") == {**me, "id": "7", "workday_id": str(me["workday_id"])}
-    assert edited("Agent/me", body={"id": None}) == {**me, "id": None}
+    claims = [{**claim, "id": None} for claim in me["claims"]]
+    assert edited("Agent/me", body={"id": None}) == {**me, "id": None, "claims": claims}
     assert edited("Roles", edit="object") == roles[0]
     assert edited("Roles", edit="twice") == roles * 2
     halo.sandbox.settings("acme", list_shape="wrapped")

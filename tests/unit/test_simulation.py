@@ -33,6 +33,7 @@ ONE_NAME = [name for name in CASES if not name.startswith("renamed") or name == 
 # nothing looks whether the current secret is in force
 UNVERIFIED = [name for name in ONE_NAME if name not in ("invalid", "to_retire")]
 NOTED = ["created_new", "switch", "proven", "invalid", "left_in_force_switch", "to_retire", "rollback_switch"]
+RIGHTS = ["switch", "left_in_force", "to_retire"]
 SLOW = ["created_new", "switch", "switch_new", "chain_new", "back_new"]
 
 # flags, cases, runs, and whether a run may meet with two faults
@@ -45,6 +46,8 @@ PLAN: dict[str, tuple[str, list[str], tuple[tuple[int, ...], ...], bool]] = {
     "a guard keeps the agents": ("+human+disable", ONE_NAME, TWO_RUNS, False),
     "without verification": ("+noverify+disable", UNVERIFIED, TWO_RUNS, False),
     "a trail is kept": ("+trail+disable", NOTED, TWO_RUNS, False),
+    "something is refused": ("+rights+disable+deliver", RIGHTS, TWO_RUNS, False),
+    "something is refused, and nothing is verified": ("+rights+noverify+disable", ["left_in_force"], TWO_RUNS, False),
     "a trail is kept that fails twice": ("+trail", ["rollback"], TWO_RUNS, True),
 }
 TOTAL = Explored()
@@ -278,6 +281,23 @@ def an_agent_that_is_logged_in_as_again_is_retired(patch: pytest.MonkeyPatch) ->
 
 
 @mutant
+def what_is_refused_is_taken_for_granted(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Work, "_is_refused", lambda self: False)
+
+
+@mutant
+def what_it_opens_is_asked_before_the_finish(patch: pytest.MonkeyPatch) -> None:
+    real = Work._test
+
+    def test(self: Any, reason: str) -> None:
+        real(self, reason)
+        if self.wish.rights:
+            self.halo.rights(self.ledger.entry["pending"])
+
+    patch.setattr(Work, "_test", test)
+
+
+@mutant
 def what_is_done_stays_outstanding(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(rotation, "acknowledge", lambda now, **done: now)
 
@@ -344,6 +364,7 @@ def budget() -> None:
         interleave(f"requested_again+deliver; - / {other}:kill; {one} 99")
     for line in at_once(("created_new", "requested_again"), "", 100):
         interleave(line)
+    explore("switch+rights+disable", ((2, 6), (3,)), double=True)
     for head in ("rollback_requested", "rollback+trail", "to_retire+trail+disable"):
         explore(head, ((2, 6), (3,)), double=False)
 

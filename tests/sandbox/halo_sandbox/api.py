@@ -11,7 +11,8 @@ from typing import Any
 
 from . import reports
 from .answers import Answer, Refused, as_json, page
-from .auth import agent_of
+from .auth import agent_of, login_of
+from .records import RECORDS, claims_of, is_administrator, seen
 from .tenant import AGENT, APPLICATION, DEPARTMENT, ROLE, TEAM, WORKDAY, Kind, Row, Tenant
 
 _KINDS = {
@@ -80,6 +81,8 @@ def answer(tenant: Tenant, parts: list[str], request: Request, base: str) -> Ans
             _only(request, "GET")
             agent_of(tenant, request.headers, False)
             return as_json(200, _instance(tenant, base) if parts == ["instanceinfo"] else _lookup(request))
+        if parts[0] in RECORDS and len(parts) == 1:
+            return _records(tenant, parts[0], request)
         if parts[0] in _KINDS and len(parts) <= 2:
             return _objects(tenant, _KINDS[parts[0]], parts[1] if len(parts) == 2 else None, request)
     except Refused as refused:
@@ -121,6 +124,16 @@ def _lookup(request: Request) -> list[Row]:
     return [{"id": row, "name": name, "lookupid": number} for row, name in enumerate(_LOOKUPS.get(number, ()), 1)]
 
 
+def _records(tenant: Tenant, name: str, request: Request) -> Answer:
+    _only(request, "GET")
+    number, scopes = login_of(tenant, request.headers)
+    agent = tenant.row("agent", number)
+    if agent is None:
+        raise Refused(401)
+    record = RECORDS[name]
+    return _paged(tenant, seen(tenant, record, agent, scopes), record.plural, request)
+
+
 def _control(tenant: Tenant, request: Request) -> Answer:
     _only(request, "GET", "POST")
     agent_of(tenant, request.headers, request.method == "POST")
@@ -151,7 +164,9 @@ def _objects(tenant: Tenant, kind: Kind, number: str | None, request: Request) -
         found = tenant.row("agent", agent)
         if found is None:
             raise Refused(401)
-        return as_json(200, tenant.view(kind, found, False))
+        claims = [claim for claim in claims_of(tenant, found) if claim["type"] != "SA"]
+        administration = {"type": "Administration", "value": str(is_administrator(claims_of(tenant, found))).lower()}
+        return as_json(200, {**tenant.view(kind, found, False), "claims": [administration, *claims]})
     identity = number if kind.guid else _integer(number, "id")
     found = tenant.read(kind, identity) if request.method == "GET" else tenant.row(kind.name, identity)
     if found is None:
@@ -164,6 +179,12 @@ def _objects(tenant: Tenant, kind: Kind, number: str | None, request: Request) -
 
 
 def _list(tenant: Tenant, kind: Kind, rows: list[Row], request: Request) -> Answer:
+    return _paged(tenant, rows, kind.plural, request, lambda row: tenant.list_row(kind, row))
+
+
+def _paged(
+    tenant: Tenant, rows: list[Row], plural: str, request: Request, shown: Callable[[Row], Row] = lambda row: row
+) -> Answer:
     count = len(rows)
     shape = tenant.settings["list_shape"]
     if request.flag("pageinate") or shape == "paged":
@@ -173,11 +194,11 @@ def _list(tenant: Tenant, kind: Kind, rows: list[Row], request: Request) -> Answ
         wrapping: Row | None = {"record_count": count, "page_no": number, "page_size": size}
     else:
         # top levels come with their count in any case
-        wrapping = None if shape == "bare" and kind is not DEPARTMENT else {"record_count": count}
-    shown = [tenant.list_row(kind, row) for row in rows]
+        wrapping = None if shape == "bare" and plural != DEPARTMENT.plural else {"record_count": count}
+    page_of = [shown(row) for row in rows]
     if wrapping is None:
-        return as_json(200, shown)
-    return as_json(200, {**wrapping, "results" if shape == "results" else kind.plural: shown})
+        return as_json(200, page_of)
+    return as_json(200, {**wrapping, "results" if shape == "results" else plural: page_of})
 
 
 # Filters of the lists

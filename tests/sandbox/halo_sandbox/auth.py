@@ -80,17 +80,25 @@ def token(tenant: Tenant, headers: Mapping[str, str], body: bytes) -> Answer:
     return as_json(200, answer, {"Cache-Control": "no-store"})
 
 
-def agent_of(tenant: Tenant, headers: Mapping[str, str], administers: bool) -> int:
-    """Id of the agent whose token came with a request.
+def login_of(tenant: Tenant, headers: Mapping[str, str]) -> tuple[int, frozenset[str]]:
+    """Id of the agent whose token came with a request, and the token's scopes.
 
-    Raises Refused: 401 without a token in force or with one without scope; 403 if the token lacks the scope to
-    administer and *administers* asks for it. Both have an empty body.
+    Raises Refused (401, with an empty body) without a token in force or with one without scope.
     """
     scheme, _space, value = headers.get("Authorization", "").partition(" ")
     found = tenant.store.token(tenant.name, value.strip()) if scheme.lower() == "bearer" else None
     if found is None or not found[1]:
         raise Refused(401)
-    agent, scopes = found
+    return found
+
+
+def agent_of(tenant: Tenant, headers: Mapping[str, str], administers: bool) -> int:
+    """Id of the agent whose token came with a request.
+
+    Raises Refused: 401 as in login_of; 403 if the token lacks the scope to administer and *administers* asks for it,
+    with an empty body.
+    """
+    agent, scopes = login_of(tenant, headers)
     if administers and not scopes & _ADMIN:
         raise Refused(403)
     return agent

@@ -48,6 +48,8 @@ DEFAULTS: dict[str, Any] = {
     "agent_change": "kill",
     "old_secret": "dead",
     "tokens": "survive",
+    "records": 1,
+    "denied": "403",
     # None: as the seed has it, true for globex alone
     "hosted_integrator": None,
 }
@@ -112,6 +114,8 @@ _VALID: dict[str, Callable[[Any], bool]] = {
     "agent_change": _one_of("kill", "keep"),
     "old_secret": _one_of("dead", "alive"),
     "tokens": _one_of("survive", "end"),
+    "records": _whole,
+    "denied": _one_of("403", "empty"),
     "hosted_integrator": _one_of(None, True, False),
 }
 
