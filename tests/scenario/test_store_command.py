@@ -18,7 +18,8 @@ from ansible_collections.haloops.halo.plugins.module_utils.lifecycle import entr
 from ansible_collections.haloops.halo.plugins.plugin_utils.stores import Place, open_store
 from ansible_collections.haloops.halo.plugins.plugin_utils.stores._claim import CLAIM, NoAnswer
 from ansible_collections.haloops.halo.plugins.plugin_utils.stores._files import safe
-from helpers.store_kits import BINDING, INSTANCE, SECRET, Command, Pass, Sops, current, made
+from helpers.entries import BINDING, SECRET, current, made
+from helpers.store_kits import INSTANCE, Command, Pass, Sops
 
 TENANT, KEY = safe(INSTANCE), safe(BINDING)
 

@@ -31,21 +31,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from halo_sandbox.testing import Sandbox
 from helpers import guide, in_process
-from helpers.store_kits import (
-    AWS_REFUSALS,
-    BINDING,
-    FULL,
-    INSTANCE,
-    SECRET,
-    Aws,
-    ServerKit,
-    Vault,
-    current,
-    label,
-    made,
-    response,
-    wait,
-)
+from helpers.entries import BINDING, FULL, SECRET, current, label, made
+from helpers.store_kits import AWS_REFUSALS, INSTANCE, Aws, ServerKit, Vault, response, wait
 from helpers.store_servers import free_port
 
 shared = pytest.mark.parametrize("kit", [Aws, Vault], indirect=True, ids=lambda kit: kit.title)
