@@ -78,7 +78,7 @@ LINTERS = "ruff check --output-format concise ." codespell "yamllint -s ." "shel
 lint: .build/lint/ok $(LINK)  ## style, types, spelling, YAML, roles and playbooks, changelog, documentation
 	@failed=; for linter in $(LINTERS); do \
 		echo "$$linter"; \
-		$$linter || failed="$$failed $${linter.PHONY: help *}"; \
+		$$linter || failed="$$failed $${linter%% *}"; \
 	done; \
 	test -z "$$failed" || { echo "Not clean:$$failed" >&2; exit 1; }
 
@@ -95,6 +95,7 @@ docs: .build/docs-venv/ok $(LINK)  ## the documentation as HTML, in .build/docs
 	@mkdir -p .build/docs/rst && chmod 700 .build/docs/rst
 	$(DOCS)/antsibull-docs collection --use-current --fail-on-error --squash-hierarchy --cleanup everything \
 		--dest-dir .build/docs/rst haloops.halo
+	cp docs/docsite/rst/*.svg .build/docs/rst/docsite
 	$(DOCS)/sphinx-build -M html .build/docs/rst .build/docs -c docs --fail-on-warning --keep-going --quiet
 	@echo .build/docs/html/index.html
 
