@@ -111,8 +111,8 @@ certification: build .build/certification/ok  ## what Automation Hub would say a
 molecule: build .build/molecule/ok  ## the Molecule scenario of that archive, in the sandbox or the instance of HALO_URL
 	$(MOLECULE)/python tools/molecule.py
 
-release: .build/lint/ok .build/importer/ok $(LINK)  ## make release VERSION=x.y.z: changelog, version, archive, checksum
-	$(LINT)/python tools/release.py "$(VERSION)"
+release: .build/lint/ok $(LINK)  ## make release VERSION=x.y.z: changelog, version, archive, its checks, checksum; SIGN_KEY=
+	$(LINT)/python tools/release.py "$(VERSION)" "$(SIGN_KEY)"
 
 packages:  # What tests use that no Python package has.
 	@tools/packages.sh

@@ -2,21 +2,31 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Prepares a release, without a network: version, changelog, archive, what Galaxy would say, checksum.
+"""Prepares a release: version, changelog, archive, every check of that archive, checksum, signature.
 
-Usage: python tools/release.py VERSION        (make release VERSION=x.y.z)
+Usage: python tools/release.py VERSION [KEY]        (make release VERSION=x.y.z SIGN_KEY=...)
+
+KEY names a secret key of GnuPG's. What is signed is MANIFEST.json, which holds the checksums of everything else: that
+is the signature of a collection, which ``ansible-galaxy collection install`` and ``verify`` know.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 import subprocess
 import sys
+import tarfile
+import tempfile
+from pathlib import Path
 
 import yaml
-from build import DIST, version
+from build import built, galaxy, version
 from pairs import ROOT
+
+# What the archive has to pass. The tests of the code itself were run before: nothing but version and changelog is new.
+GATES = ("sanity", "importer", "certification", "molecule", "lint", "docs")
 
 NEXT_STEPS = """
 {archive} is ready, its checksum beside it. What is left, when you have read CHANGELOG.rst:
@@ -26,15 +36,21 @@ NEXT_STEPS = """
     git push --follow-tags
     ansible-galaxy collection publish {archive}
 """
+SIGNED = """
+Publish {signature} with it. Users who have your public key in a keyring check it with
+
+    ansible-galaxy collection install {archive} --keyring KEYRING --signature file://$PWD/{signature}
+"""
 
 
-def run(*command: str) -> str:
-    """Run a command in the checkout and give what it wrote. Exits if it fails."""
-    done = subprocess.run(command, cwd=ROOT, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def run(*command: str, shown: bool = False) -> str:
+    """Run a command in the checkout and give what it wrote, unless that is shown at once. Exits if it fails."""
+    output = None if shown else subprocess.PIPE
+    done = subprocess.run(command, cwd=ROOT, check=False, stdout=output, stderr=subprocess.STDOUT, text=True)
     if done.returncode:
         undo = "git restore . && git clean --force CHANGELOG.rst"
-        sys.exit(f"{done.stdout}\n{' '.join(command)}: status {done.returncode}. To be where you were: {undo}")
-    return done.stdout
+        sys.exit(f"{done.stdout or ''}\n{' '.join(command)}: status {done.returncode}. To be where you were: {undo}")
+    return done.stdout or ""
 
 
 def number(text: str) -> tuple[int, ...]:
@@ -44,13 +60,34 @@ def number(text: str) -> tuple[int, ...]:
     return tuple(map(int, text.split(".")))
 
 
+def sign(archive: Path, key: str) -> Path:
+    """Sign the archive's manifest and install the archive by that signature. Gives its path; exits if either fails."""
+    signature = archive.with_name(f"{archive.name}.asc")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with tarfile.open(archive) as file:
+            manifest = file.extractfile("MANIFEST.json")
+            assert manifest is not None
+            (folder / "MANIFEST.json").write_bytes(manifest.read())
+        run("gpg", "--batch", "--yes", "--armor", "--local-user", key, "--output", str(signature), "--detach-sign",
+            str(folder / "MANIFEST.json"))  # fmt: skip
+        run("gpg", "--batch", "--output", str(folder / "keyring.gpg"), "--export", key)
+        galaxy("install", "--force", "--offline", "--collections-path", name, "--keyring", str(folder / "keyring.gpg"),
+               "--signature", signature.as_uri(), "--required-valid-signature-count", "+1", str(archive))  # fmt: skip
+    return signature
+
+
 def main() -> None:
     """Check that there is something to release, then do it."""
+    wanted, key = [*sys.argv[1:], "", ""][:2]
     try:
-        (wanted,) = sys.argv[1:]
         new = number(wanted)
     except ValueError:
         sys.exit("Which version? make release VERSION=x.y.z")
+    if key and not shutil.which("gpg"):
+        sys.exit("To sign, install GnuPG.")
+    if key:
+        run("gpg", "--batch", "--list-secret-keys", key)
     released = yaml.safe_load((ROOT / "changelogs/changelog.yaml").read_text(encoding="utf-8"))["releases"]
     if new < number(version()) or new in map(number, released):
         sys.exit(f"{wanted} is not newer than {version()}.")
@@ -65,11 +102,14 @@ def main() -> None:
     print(run("antsibull-changelog", "release", "--version", wanted))
     # its own note of what there was, in a style that the linters do not like
     (ROOT / "changelogs/.plugin-cache.yaml").unlink(missing_ok=True)
-    print(run("make", "importer"))
-    archive = DIST / f"haloops-halo-{wanted}.tar.gz"
+    run("make", "--no-print-directory", *GATES, shown=True)
+    archive = built()
     checksum = hashlib.sha256(archive.read_bytes()).hexdigest()
     archive.with_name(f"{archive.name}.sha256").write_text(f"{checksum}  {archive.name}\n", encoding="utf-8")
+    signature = sign(archive, key) if key else None
     print(NEXT_STEPS.format(archive=archive.relative_to(ROOT), version=wanted))
+    if signature:
+        print(SIGNED.format(archive=archive.relative_to(ROOT), signature=signature.relative_to(ROOT)))
 
 
 if __name__ == "__main__":
