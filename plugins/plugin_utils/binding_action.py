@@ -53,8 +53,8 @@ class BindingAction(HaloAction):
     def run(self, tmp: t.Any = None, task_vars: t.Any = None) -> Result:
         task_vars = task_vars or {}
         result: Result = ActionBase.run(self, tmp, task_vars)
-        if refused := python_too_old():
-            return {**result, "failed": True, "msg": refused}
+        if too_old := python_too_old():
+            return {**result, "failed": True, "msg": too_old}
         fleet = self._task.args.get("fleet")
         if not isinstance(fleet, Mapping):
             return {**result, **self._one(task_vars)}
