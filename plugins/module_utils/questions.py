@@ -14,6 +14,8 @@ import dataclasses
 import re
 import typing as t
 
+from .secret import secret_in_force
+
 Raw = dict[str, t.Any]
 
 AS_ASSUMED, OTHERWISE, NOT_ASKED = "as assumed", "otherwise", "not asked"
@@ -535,15 +537,37 @@ def _secret_read(lab: Lab) -> Finding:
     return Finding(not found, observed)
 
 
-def _changed(lab: Lab, made: Application, change: Raw) -> Reply:
-    """Change a throw-away application whose secret is known to log in."""
+def _logs_in(lab: Lab, made: Application) -> None:
+    """See that what shall be tried afterwards works before.
+
+    :raises NotAsked: it does not
+    """
     before = lab.login(made)
     if before.status != 200:
         raise NotAsked(f"its first secret does not log in: {_of_token(before)}")
+
+
+def _changed(lab: Lab, made: Application, change: Raw) -> Reply:
+    """Change a throw-away application whose secret is known to log in."""
+    _logs_in(lab, made)
     reply = lab.api("POST", "/Application", body=[{"id": made.id, **change}])
     if not reply.done:
         raise NotAsked(f"the change was not taken: {reply.shape}")
     return reply
+
+
+def _renewed(lab: Lab, made: Application) -> None:
+    """Set a new secret, and see that it logs in.
+
+    :raises NotAsked: it does not, so that nothing follows from another one that does not either
+    """
+    secret = lab.new_secret()
+    reply = lab.api("POST", "/Application", body=[{"id": made.id, "clientSecret": secret}])
+    if not reply.done:
+        raise NotAsked(f"a new secret was not taken: {reply.shape}")
+    now = lab.login(made, secret_in_force(secret, reply.row.get("clientSecret")))
+    if now.status != 200:
+        raise NotAsked(f"a new secret does not log in either: {_of_token(now)}")
 
 
 @_writing("Does the secret survive an update that does not send it?", "yes")
@@ -561,6 +585,9 @@ def _agent_change(lab: Lab) -> Finding:
     _changed(lab, made, {"loginas_agent_id": other["id"]})
     reply = lab.login(made)
     refused = reply.status in (400, 401)
+    if refused:
+        # it need not be for the secret that nothing logs in as the other agent
+        _renewed(lab, made)
     return Finding(refused, f"it {'is dead' if refused else 'still logs in'}: {_of_token(reply)}")
 
 
@@ -576,7 +603,8 @@ def _agent_change_with_secret(lab: Lab) -> Finding:
 @_writing("Does the old secret still log in after a new one was set?", "no")
 def _old_secret(lab: Lab) -> Finding:
     made = lab.application("old-secret")
-    _changed(lab, made, {"clientSecret": lab.new_secret()})
+    _logs_in(lab, made)
+    _renewed(lab, made)
     reply = lab.login(made)
     refused = reply.status in (400, 401)
     return Finding(refused, f"it {'is dead' if refused else 'still logs in'}: {_of_token(reply)}")
@@ -641,17 +669,19 @@ def _login_inactive(lab: Lab) -> Finding:
 def _login_disabled_agent(lab: Lab) -> Finding:
     agent = lab.agent("disabled")
     made = lab.application("of-disabled", loginas_agent_id=agent["id"])
-    before = lab.login(made)
+    _logs_in(lab, made)
     reply = lab.api("POST", "/Agent", body=[{"id": agent["id"], "isdisabled": True}])
-    if before.status != 200 or not reply.done:
-        raise NotAsked("the application does not log in" if reply.done else f"it was not disabled: {reply.shape}")
+    if not reply.done:
+        raise NotAsked(f"it was not disabled: {reply.shape}")
     reply = lab.login(made)
     return Finding((reply.status, reply.error) == (401, "invalid_client"), _of_token(reply))
 
 
 @_writing("What is answered to a scope that exists and was not granted?", "400, error invalid_scope")
 def _scope_not_granted(lab: Lab) -> Finding:
-    reply = lab.login(lab.application("scope"), scope="edit:tickets")
+    made = lab.application("scope")
+    _logs_in(lab, made)
+    reply = lab.login(made, scope="edit:tickets")
     return Finding((reply.status, reply.error) == (400, "invalid_scope"), _of_token(reply))
 
 

@@ -291,6 +291,10 @@ def test_every_playbook_runs_with_the_credentials_in_the_environment(
     assert len(stored(bao)) == 3
     moved = run("store_move.yml", extra_vars={"halo_store_to": {"store_options": {"path": "elsewhere"}}})
     assert moved.status == "successful", moved.stdout
+    address = controller.sandbox.tenants["acme"]["url"]
+    asked = run("self_test.yml", extra_vars={"halo_self_test_confirm": address, "halo_self_test_cleanup": "false"})
+    assert asked.status == "successful", asked.stdout
+    assert " as assumed, 0 otherwise, " in asked.stdout
     gone = run("decommission.yml", extra_vars={"halo_decommission_confirm": "1"}, arguments="--limit acme")
     assert gone.status == "successful", gone.stdout
     applications = [row["displayName"] for row in controller.sandbox.state("acme")["applications"]]

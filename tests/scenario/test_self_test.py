@@ -31,8 +31,10 @@ OWN = "haloops-self-test-0123456789ab-"
 
 
 @pytest.fixture(autouse=True)
-def _no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Client, "pause", staticmethod(lambda _seconds: None))
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    found: list[float] = []
+    monkeypatch.setattr(Client, "pause", staticmethod(found.append))
+    return found
 
 
 def ask(sandbox: Sandbox, folder: Path, *questions: str, check_mode: bool = False, **args: Any) -> dict[str, Any]:
@@ -269,6 +271,35 @@ def test_a_fault_of_the_instance_ends_one_question_alone(sandbox: Sandbox, folde
     assert held(sandbox) == before
 
 
+def test_a_secret_that_never_logs_in_proves_nothing(sandbox: Sandbox, folder: Path) -> None:
+    """Least of all that it died of what was done to it."""
+    # every login but that of the run itself
+    sandbox.fault("status", path="/token", status=401, body={"error": "invalid_client"}, skip=1, times=None)
+    keys = [
+        *("agent_change", "old_secret", "secret_kept", "agent_change_with_secret", "login_inactive"),
+        *("login_disabled_agent", "token_new_secret", "token_inactive", "standard_scope", "scope_not_granted"),
+    ]
+    found = answers(ask(sandbox, folder, *keys))
+    assert set(found) == set(keys)
+    assert [answer for answer in found.values() if not answer.startswith("not asked: ")] == []
+    expected = "not asked: its first secret does not log in: 401, error invalid_client"
+    assert found["agent_change"] == found["old_secret"] == expected
+
+
+def test_an_agent_that_nothing_logs_in_as_does_not_prove_that_the_secret_died(sandbox: Sandbox, folder: Path) -> None:
+    # the run's own login and the one before the change succeed
+    sandbox.fault("status", path="/token", status=401, body={"error": "invalid_client"}, skip=2, times=None)
+    expected = "not asked: a new secret does not log in either: 401, error invalid_client"
+    assert answers(ask(sandbox, folder, "agent_change")) == {"agent_change": expected}
+    sandbox.clear()
+    sandbox.fault("status", path="/token", status=401, body={"error": "invalid_client"}, skip=2, times=None)
+    assert answers(ask(sandbox, folder, "old_secret")) == {"old_secret": expected}
+    sandbox.clear()
+    sandbox.settings("acme", secret_policy="replace", secret_form="base64url")
+    found = answers(ask(sandbox, folder, "agent_change", "old_secret"))
+    assert found == {"agent_change": "as assumed", "old_secret": "as assumed"}
+
+
 def test_an_answer_that_nobody_thought_of_ends_one_question_alone(sandbox: Sandbox, folder: Path) -> None:
     before = held(sandbox)
     sandbox.fault("edit_after", path=ONE_AGENT, method="GET", body={"roles": "none"}, times=None)
@@ -425,6 +456,14 @@ def test_what_is_not_its_own_stays(sandbox: Sandbox, folder: Path) -> None:
     assert "could not remove" in result["warnings"][0]
 
 
+def test_what_a_late_list_still_shows_is_not_removed_again(sandbox: Sandbox, folder: Path) -> None:
+    sandbox.put_agents("acme", {"name": OWN + "login", "isapiagent": True})
+    sandbox.settings("acme", list_lag=9)
+    assert ask(sandbox, folder, cleanup=True)["removed"] == [OWN + "login"]
+    result = ask(sandbox, folder, cleanup=True)
+    assert (result["changed"], result["removed"], result["left"]) == (False, [], [])
+
+
 def test_an_id_that_has_another_object_by_now_is_left_alone(sandbox: Sandbox, folder: Path) -> None:
     (agent,) = sandbox.put_agents("acme", {"name": "somebody", "isapiagent": True})
     # a list that is behind
@@ -457,13 +496,17 @@ def test_it_cleans_up_after_whatever_ends_it(sandbox: Sandbox, folder: Path, mon
 
 
 @pytest.mark.parametrize("lag", [{"read_lag": 2}, {"list_lag": 2}, {"read_lag": 2, "list_lag": 1}], ids=str)
-def test_an_instance_that_is_late_is_left_as_it_was(sandbox: Sandbox, folder: Path, lag: dict[str, int]) -> None:
+def test_an_instance_that_is_late_is_left_as_it_was(
+    sandbox: Sandbox, folder: Path, waits: list[float], lag: dict[str, int]
+) -> None:
     before = held(sandbox)
     sandbox.settings("acme", **lag)
     result = ask(sandbox, folder)
     sandbox.settings("acme", list_lag=0, read_lag=0)
     assert held(sandbox) == before
     assert result["left"] == []
+    # it does not wait for each thing of its own that a list shows too long
+    assert sum(waits) < (5 if "read_lag" not in lag else 240), sum(waits)
 
 
 # What it says

@@ -421,6 +421,14 @@ def test_every_plugin_has_an_integration_target(name: str) -> None:
     assert "context/controller" in (target / "aliases").read_text()
 
 
+@pytest.mark.parametrize("name", [*MODULES, *(f"lookup_{name}" for name in LOOKUPS), "role_integration"])
+def test_every_target_asks_for_consent_before_it_works_on_a_real_instance(name: str) -> None:
+    targets = ROOT / "tests" / "integration" / "targets"
+    assert yaml.safe_load((targets / name / "meta" / "main.yml").read_text())["dependencies"] == ["setup_halo"]
+    first = yaml.safe_load((targets / "setup_halo" / "tasks" / "main.yml").read_text())[0]
+    assert first["ansible.builtin.assert"]["that"] == "halo_confirm | default('') | trim == halo_url"
+
+
 # The role
 
 ROLE = ROOT / "roles" / "halo_integration"
