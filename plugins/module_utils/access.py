@@ -46,14 +46,19 @@ def _answer(client: Client, path: str) -> str:
         return REFUSED
 
 
-def held(client: Client, agent_id: t.Any) -> tuple[Permissions | None, list[Ref] | None]:
+def look_up(client: Client, agent_id: t.Any) -> Raw:
+    """An agent with its roles and teams, ``GET /Agent/{id}``; empty where it cannot be read."""
+    return _read(client, AGENT.path, agent_id)
+
+
+def held(client: Client, agent: Raw) -> tuple[Permissions | None, list[Ref] | None]:
     """What an agent's roles allow together, and the teams that it is in; None for what cannot be read.
 
-    ``GET /Agent/{id}``, ``GET /Roles/{id}``. What was granted to the agent itself comes on top of its roles.
+    ``GET /Roles/{id}``. What was granted to the agent itself comes on top of its roles.
 
-    :param client: of a login that may read them
+    :param client: of a login that may read roles
+    :param agent: as :func:`look_up` gives it
     """
-    agent = _read(client, AGENT.path, agent_id)
     teams = AGENT.field("teams").read(agent) if isinstance(agent.get("teams"), list) else None
     roles = agent.get("roles")
     if not isinstance(roles, list):

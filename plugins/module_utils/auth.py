@@ -189,6 +189,14 @@ class Token(t.NamedTuple):
     expires_in: int
 
 
+class Info(t.NamedTuple):
+    """What an instance says of where to log in: the authorisation server, and the tenant; None where it does not."""
+
+    response: Response
+    server: str | None
+    tenant: str | None
+
+
 class NullTokenCache:
     """Shares nothing: each task gets its own token. A run on the controller shares them encrypted (plugin_utils)."""
 
@@ -296,14 +304,26 @@ class Login:
             },
         )
 
-    def _discover(self) -> tuple[str | None, str | None]:
+    def info(self) -> Info:
+        """What the instance says without a token, ``GET /api/AuthInfo``.
+
+        :raises HaloError: no response, or an authorisation server that is no address
+        """
         response = self._transport.send("GET", self.connection.url + "/api/AuthInfo", path="/AuthInfo")
         info = response.data if response.status == 200 and isinstance(response.data, dict) else {}
         info = {str(key).lower(): value for key, value in info.items()}
-        server = info.get("auth_url")
-        if not isinstance(server, str) or not server.strip():
+        server, tenant = info.get("auth_url"), info.get("tenant_id")
+        named = isinstance(server, str) and bool(server.strip())
+        return Info(
+            response,
+            address("auth_url of AuthInfo", self._printable(str(server))) if named else None,
+            self._printable(str(tenant)) if tenant else None,
+        )
+
+    def _discover(self) -> tuple[str | None, str | None]:
+        response, server, tenant = self.info()
+        if not server:
             return None, None
-        server = address("auth_url of AuthInfo", self._printable(server))
         if server.startswith("http:") and self.connection.url.startswith("https:"):
             raise HaloError(
                 f"AuthInfo names an authorisation server without https: {server}. "
@@ -316,8 +336,7 @@ class Login:
                 hint="Correct it in Halo, or set halo_auth_url.",
             )
         self.warnings += [text for text in _unencrypted(server) if text not in self.warnings]
-        tenant = info.get("tenant_id")
-        return server, str(tenant) if tenant else None
+        return server, tenant
 
     def _printable(self, text: str) -> str:
         return one_line(redact(text, self.secrets()))

@@ -16,10 +16,10 @@ import typing as t
 
 from ansible.module_utils.parsing.convert_bool import boolean
 
-from .access import ask, held
+from .access import ask, held, look_up
 from .client import Client
 from .errors import HaloError, LoginError, Refused, one_line, redact
-from .lifecycle import ADOPT, Entry, Label, due_at, is_empty, made_at, secrets_of
+from .lifecycle import ADOPT, MARKER, Entry, Label, due_at, is_empty, made_at, secrets_of
 from .lifecycle import dismantle as without_application
 from .options import complaints
 from .resources.agent import AGENT
@@ -223,6 +223,8 @@ def _checked(bindings: t.Sequence[Params]) -> list[Params]:
         name = fold(spec["name"])
         if name in seen:
             raise HaloError(f"two bindings are called '{name}'.", hint="The name is the key in the store.")
+        if name == MARKER:
+            raise HaloError(f"a binding cannot be called '{MARKER}': the preflight keeps its marker there.")
         seen[name] = spec
         agent = spec["agent"]
         other = agents.setdefault(fold(agent["name"]), spec)
@@ -766,7 +768,7 @@ class _InHalo:
         """What can be read of the scopes, roles and teams that it logs in with, by the run's own login."""
         view = self.login.change.before if self._tenant.check_mode else self.login.change.after
         scopes = (view or {}).get("scopes")
-        permissions, teams = held(self._client, self.agent_id)
+        permissions, teams = held(self._client, look_up(self._client, self.agent_id))
         return Known(frozenset(granted.split()), None if scopes is None else frozenset(scopes), permissions, teams)
 
     def retire(self, agent_id: t.Any) -> str:

@@ -140,13 +140,17 @@ def sleep(seconds: float) -> None:
 
 
 class Response(t.NamedTuple):
-    """What came back: HTTP status, the JSON (None for an empty body), the text for a person (secrets and all)."""
+    """What came back: HTTP status, the JSON (None for an empty body), the text for a person (secrets and all).
+
+    :param date: when it was sent by the server's clock, as its header says; empty where it does not
+    """
 
     status: int
     data: t.Any
     text: str
     is_json: bool
     location: str
+    date: str = ""
 
 
 class Transport:
@@ -482,6 +486,7 @@ def _response(received: t.Any, content: bytes) -> Response:
         text=_message(data, text),
         is_json=is_json,
         location=received.headers.get("Location", "").split("?")[0] if 300 <= received.status_code < 400 else "",
+        date=received.headers.get("Date", ""),
     )
 
 

@@ -16,7 +16,8 @@ logged in as before it, ``in_flight`` says that a request with it may still be o
 ``outstanding`` is what has to follow a rotation, each thing with the ``made_at`` of the secret that caused it, so that
 acknowledging an old one leaves a newer one alone. ``origin`` says whether the first secret was that of an application
 made here or of one that was there before. ``attempt`` counts the secrets that were made. ``renamed_to`` is all that an
-entry still says whose binding has another name by now.
+entry still says whose binding has another name by now. The entry that a preflight makes is no binding's: it has a
+further key, ``marker``, when it was written, and nothing else.
 
 The four steps and three labels are those that AWS Secrets Manager made standard: create (store as pending), set (in
 Halo), test (log in), finish (pending becomes current, current becomes previous).
@@ -52,6 +53,8 @@ LABEL_KEYS = (
 HALO_REASONS = ("created", "agent_changed", "login_type_changed")
 REASONS = (*HALO_REASONS, "rollback", "requested", "expired", "missing", "invalid", "none")
 ADOPT = ("false", "rotate", "proven")
+# what a preflight keeps its marker under, which no binding is called
+MARKER = "(preflight marker)"
 
 
 def entry(found: t.Any) -> Entry:
@@ -78,6 +81,8 @@ def entry(found: t.Any) -> Entry:
     whole["attempt"] = attempt if isinstance(attempt, int) else 0
     for name in ("instance", "binding", "renamed_to"):
         whole[name] = found.get(name) or None
+    if found.get("marker"):
+        whole["marker"] = str(found["marker"])
     return whole
 
 

@@ -20,6 +20,7 @@ import uuid
 from .errors import AmbiguousWrite, HaloError, Refused
 from .lifecycle import (
     HALO_REASONS,
+    MARKER,
     Decision,
     Entry,
     Facts,
@@ -635,7 +636,7 @@ def orphans(store: Store, names: t.Iterable[str]) -> list[str]:
     """
     declared = [*names]
     known = {fold(name) for name in declared}
-    found = store.others(declared)
+    found = store.others([*declared, MARKER])
     return sorted(name for name, now in found.items() if is_in_service(now) and fold(name) not in known)
 
 

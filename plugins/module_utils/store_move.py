@@ -10,7 +10,7 @@ import contextlib
 import typing as t
 
 from .errors import HaloError, TenantBusy
-from .lifecycle import LABELS, Entry, Label, is_empty, secrets_of
+from .lifecycle import LABELS, MARKER, Entry, Label, is_empty, secrets_of
 from .rotation import Proof, Store
 from .run import Result, naming
 from .spec import FLEET, Option, Spec
@@ -61,7 +61,8 @@ def move(
         "bindings": {},
         "diff": {"before": {}, "after": {}},
     }
-    if not source.store.names():
+    # a marker says that the store that it is in keeps things, and nothing of another
+    if not source.store.others([MARKER]):
         # what is not there is not made by a lock on it
         result["warnings"] = [f"The source, {source.name}, holds nothing of this tenant."]
         return result
@@ -75,7 +76,7 @@ def move(
                 except TenantBusy as busy:
                     busy.message = f"{busy.message.rstrip('.')}, in the {role}."
                     raise
-        for name in source.store.names():
+        for name in sorted(source.store.others([MARKER])):
             row: Result = {**dict.fromkeys(_ROW), "changed": False, "drift": []}
             result["bindings"][name] = row
             try:

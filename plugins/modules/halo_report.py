@@ -30,7 +30,7 @@ options:
   kind:
     description: What kind of run it was.
     type: str
-    choices: [provision, rotate, audit, decommission, store_move]
+    choices: [provision, rotate, audit, decommission, store_move, preflight]
   started:
     description: When the run began, as ISO 8601. Unless set, when Ansible was started, where the system says so.
     type: str
@@ -91,7 +91,10 @@ def main() -> None:
         argument_spec={
             "path": {"type": "path"},
             "title": {"type": "str", "default": "Halo integrations"},
-            "kind": {"type": "str", "choices": ["provision", "rotate", "audit", "decommission", "store_move"]},
+            "kind": {
+                "type": "str",
+                "choices": ["provision", "rotate", "audit", "decommission", "store_move", "preflight"],
+            },
             "started": {"type": "str"},
             "untried": {"type": "list", "elements": "str", "default": []},
         },

@@ -18,7 +18,7 @@ from ..module_utils.rights import refused
 
 # by how much they matter
 STATES = ("failed", "not_tried", "drifted", "orphan", "rotated", "changed", "unchanged")
-KINDS = ("provision", "rotate", "audit", "decommission", "store_move")
+KINDS = ("provision", "rotate", "audit", "decommission", "store_move", "preflight")
 SCHEMA_VERSION = 1
 
 Row = dict[str, t.Any]
@@ -68,12 +68,24 @@ def rows(
         row["state"] = "failed" if errors[name] else _state(binding, bool(result.get("check_mode")))
         row["drift"] = _leaving(row) if kind == "decommission" else binding.get("drift")
         found.append(_row(tenant, url, {**row, "error": errors[name], "hint": hints[name]}))
+    if kind == "preflight" and result.get("checks"):
+        found.append(_row(tenant, url, _of_preflight(result, failure)))
     orphans = [{"binding": name, "state": "orphan"} for name in result.get("orphans") or ()]
     if not found:
         state = "failed" if failure else "unchanged"
         if failure or not orphans:
             found.append(_row(tenant, url, {"state": state, "error": failure, "hint": hint}))
     return found + [_row(tenant, url, orphan) for orphan in orphans]
+
+
+def _of_preflight(result: t.Mapping[str, t.Any], failure: str | None) -> Row:
+    """What a preflight saw of a tenant, the failed checks as its error."""
+    texts = {
+        state: [f"{check['name']}: {check['text']}" for check in result["checks"] if check["state"] == state]
+        for state in ("ok", "warning")
+    }
+    state = "failed" if failure else "changed" if result.get("changed") else "unchanged"
+    return {"state": state, "error": failure, "drift": texts["ok"], "warnings": texts["warning"]}
 
 
 def not_tried(tenant: str, url: str) -> list[Row]:
@@ -161,9 +173,11 @@ def _natural(name: str) -> list[t.Any]:
 def lines(report: t.Iterable[Row]) -> list[str]:
     """What a person has to know of a run: a line for each binding that is not as it was, failures last, and counts."""
     ordered = sorted(report, key=lambda row: -STATES.index(row["state"]))
-    found = [one_line(f"{row['tenant']}: {_in_words(row)}", 1000) for row in ordered if row["state"] not in _COUNTED]
+    # what a preflight saw is said although nothing is wrong
+    found = [one_line(f"{row['tenant']}: {_in_words(row)}", 1000) for row in ordered if not _is_counted(row)]
     counted = [
-        _count([row for row in ordered if row["state"] == state], words) for state, words in reversed(_COUNTED.items())
+        _count([row for row in ordered if row["state"] == state and _is_counted(row)], words)
+        for state, words in reversed(_COUNTED.items())
     ]
     counts = ", ".join(text for text in counted if text)
     if counts:
@@ -172,6 +186,10 @@ def lines(report: t.Iterable[Row]) -> list[str]:
 
 
 _COUNTED = {"not_tried": "not tried", "unchanged": "as declared"}
+
+
+def _is_counted(row: Row) -> bool:
+    return row["state"] in _COUNTED and not row["drift"]
 
 
 def _count(of: list[Row], words: str) -> str:
@@ -197,7 +215,8 @@ def _in_words(row: Row) -> str:
         return "; ".join([f"{name}rotated ({row['reason']}){proof}", *said])
     if row["rotated"]:
         said.insert(0, f"a new secret is due ({row['reason']})")
-    return f"{name}{row['state']}: {'; '.join(row['drift'] + said)}".rstrip(": ")
+    state = "ready" if row["state"] == "unchanged" else row["state"]
+    return f"{name}{state}: {'; '.join(row['drift'] + said)}".rstrip(": ")
 
 
 def merge(reports: t.Sequence[Report], run: t.Mapping[str, t.Any]) -> Report:

@@ -23,6 +23,7 @@ from .report import STATES, Report, Row
 
 TEMPLATE = "report.html.j2"
 LABELS = {"not_tried": "not tried", "unchanged": "as declared"}
+OF_KIND = {"preflight": {"unchanged": "ready"}}
 REASONS = {
     "created": "the application is new",
     "agent_changed": "the login agent changed",
@@ -118,7 +119,7 @@ def page(report: Report) -> str:
         ended=ended,
         seconds=round((ended - started).total_seconds()) if started and ended else None,
         counts=counts,
-        labels={state: LABELS.get(state, state) for state in STATES},
+        labels={state: LABELS.get(state, state) for state in STATES} | OF_KIND.get(str(run["kind"]), {}),
         ranks={state: rank for rank, state in enumerate(STATES)},
         reasons=REASONS,
         tenants=len({(row["tenant"], row["url"]) for row in report["rows"]}),

@@ -32,7 +32,7 @@ class StoreMoveAction(BindingAction):
         stores = [open_store(*side) for side in sides]
         _refuse_same(sides, stores)
         trail = open_trail(params["log_path"], sides[0][1], task_vars)
-        source, target = (Side(_described(*side), store) for side, store in zip(sides, stores, strict=True))
+        source, target = (Side(described(*side), store) for side, store in zip(sides, stores, strict=True))
 
         def run(context: Context) -> Result:
             def prove(label: Label) -> Proof:
@@ -67,7 +67,11 @@ class StoreMoveAction(BindingAction):
         return found(hidden, given)
 
 
-def _described(name: str, place: Place) -> str:
+def described(name: str, place: Place) -> str:
+    """A store in words.
+
+    :raises HaloError: there is none of that name
+    """
     parts = [name, place.folder if issubclass(store_class(name), FileStore) else None, place.key]
     return " ".join(part for part in parts if part)
 

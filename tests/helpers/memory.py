@@ -62,6 +62,8 @@ class Halo:
             "hashostedintegrator": False,
         }
         self.me = 7
+        # of roles, by id; None where Halo does not say them
+        self.claims: dict[str, list[Row] | None] = {}
         self.requests: list[str] = []
         self.sent: list[Row] = []
         self._disturbances: list[tuple[re.Pattern[str], Any, list[int]]] = []
@@ -115,11 +117,15 @@ class Halo:
         if path == "/token":
             return answer({"access_token": "t0ken", "scope": "all", "expires_in": 3600})
         if path == "/Agent/me":
-            return answer({name: self.agents[self.me][name] for name in ("id", "name", "isapiagent")})
+            shown = {name: self.agents[self.me][name] for name in ("id", "name", "isapiagent")}
+            return answer({**shown, "claims": self.agents[self.me].get("claims")})
         if path == "/Roles":
             return answer(ROLES)
         if path == "/Team":
             return answer(TEAMS)
+        if path.startswith("/Roles/"):
+            number = path.rpartition("/")[2]
+            return answer({"id": number, "claims": self.claims.get(number, [])})
         if path == "/Control":
             if method == "POST":
                 self.sent.append(body[0])

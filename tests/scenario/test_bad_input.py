@@ -30,6 +30,7 @@ LEAST: dict[str, dict[str, Any]] = {
     "halo_binding": {"bindings": [{"name": "App", "agent": {"name": "api-a"}}]},
     "halo_integrator": {"login_agent": "api-a"},
     "halo_login_info": {},
+    "halo_preflight": {},
     "halo_store_move": {"target": {"store": "file"}},
 }
 Path_ = tuple[str, ...]

@@ -25,7 +25,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.haloops.halo.plugins.module_utils.errors import HaloError, StaleEntry, TenantBusy
-from ansible_collections.haloops.halo.plugins.module_utils.lifecycle import entry
+from ansible_collections.haloops.halo.plugins.module_utils.lifecycle import MARKER, entry
 from ansible_collections.haloops.halo.plugins.plugin_utils import stores
 from helpers import conformance
 from helpers.entries import BINDING, FULL, SECRET, current, made
@@ -126,6 +126,10 @@ def read_back(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> str:
     store.write(BINDING, {**FULL, "instance": "https://old.example.com", "binding": "Old"}, version)
     found = kit.open().read(BINDING)[0]
     assert (found["instance"], found["binding"]) == ("https://old.example.com", BINDING)
+    # so does what a preflight leaves, which is no binding's
+    store.write(MARKER, entry({"marker": "2026-06-01T10:00:00+00:00"}), None)
+    assert kit.open().read(MARKER)[0]["marker"] == "2026-06-01T10:00:00+00:00"
+    assert set(kit.open().others([MARKER])) == {BINDING}
     return "whole"
 
 

@@ -278,6 +278,9 @@ def test_every_playbook_runs_with_the_credentials_in_the_environment(
     controller: Controller, bao: Server, in_bao: dict[str, Any]
 ) -> None:
     run = functools.partial(controller.run, **in_bao)
+    for marker in ("write", "require"):
+        done = run("preflight.yml", extra_vars={"halo_preflight_store_marker": marker, "halo_serial": "100%"})
+        assert done.status == "successful", done.stdout
     before = run("audit.yml")
     assert before.status == "successful", before.stdout
     assert controller.sandbox.writes("acme") == []

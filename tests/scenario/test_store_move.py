@@ -423,8 +423,8 @@ class Memory:
         assert self.kept.get(name, (None, None))[1] == version
         return self._call(lambda: self.kept.setdefault(name, (copy.deepcopy(new), "1")))[1]
 
-    def names(self) -> list[str]:
-        found: list[str] = self._call(lambda: sorted(self.kept))
+    def others(self, names: Any) -> Variables:
+        found: Variables = self._call(lambda: {name: kept[0] for name, kept in self.kept.items() if name not in names})
         return found
 
     @contextlib.contextmanager

@@ -111,6 +111,29 @@ def test_the_state_of_a_binding(given_binding: dict[str, Any], check_mode: bool,
     assert row["agent"] == given_binding["agent_name"]
 
 
+def test_a_preflight_says_what_it_saw_of_each_tenant() -> None:
+    checks = [
+        {"name": "scope", "state": "ok", "text": "all"},
+        {"name": "agent", "state": "warning", "text": "not said"},
+        {"name": "store", "state": "failed", "text": "gone"},
+    ]
+    fine = rows("acme", URL, {"checks": checks[:2], "bindings": {}}, kind="preflight")
+    written = rows("globex", URL, {"checks": checks[:1], "changed": True}, kind="preflight")
+    wrong = rows("hooli", URL, {"checks": checks}, "store: gone", kind="preflight")
+    found = [*fine, *written, *wrong]
+    assert [row["state"] for row in found] == ["unchanged", "changed", "failed"]
+    assert lines(found) == [
+        "acme: ready: scope: all; agent: not said",
+        "globex: changed: scope: all",
+        "hooli: failed: store: gone",
+    ]
+    written_page = page(compose(found, {**RUN, "kind": "preflight"}))
+    assert '<span class="state">ready</span>' in written_page
+    # one that failed before it could look
+    (row,) = rows("acme", URL, {"bindings": {}}, "no such variable", kind="preflight")
+    assert (row["state"], row["error"]) == ("failed", "no such variable")
+
+
 def test_a_failure_that_is_no_bindings_own_is_said_of_each() -> None:
     found = of(binding(), rotated(), failure="the task after the role failed")
     assert [row["state"] for row in found] == ["failed", "failed"]

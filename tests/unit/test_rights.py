@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.haloops.halo.plugins.module_utils.access import ask, held
+from ansible_collections.haloops.halo.plugins.module_utils.access import ask, held, look_up
 from ansible_collections.haloops.halo.plugins.module_utils.errors import HaloError
 from ansible_collections.haloops.halo.plugins.module_utils.resources.role import PERMISSIONS
 from ansible_collections.haloops.halo.plugins.module_utils.rights import (
@@ -311,23 +311,27 @@ def test_each_endpoint_is_asked_once_and_roles_only_where_a_row_does_not_say_it(
     assert (halo.reads[2:], read) == (["GET /Tickets"], [1])
 
 
+def held_by(halo: Halo) -> Any:
+    client = halo.client()
+    return held(client, look_up(client, 3))
+
+
 def roles(halo: Halo, *claims: Any) -> None:
-    """Give each role of the agent 3 claims; None: Halo does not say them."""
+    """Give agent 3 a role for each list of claims; None: Halo does not say them."""
     halo.agent(3, "Admin", roles=["r-1", "r-2"][: len(claims)])
-    for number, one in enumerate(claims, 1):
-        halo.disturb(f"GET /Roles/r-{number}", answer({"id": f"r-{number}", "claims": one}))
+    halo.claims = {f"r-{number}": one for number, one in enumerate(claims, 1)}
 
 
 def test_what_an_agent_may_do_is_what_its_roles_allow_together() -> None:
     halo = Halo()
     roles(halo, [{"type": "Tx", "value": "1"}], [{"type": "Ticket_Level", "value": "2"}, {"type": "SA", "value": "0"}])
     halo.agents[3]["teams"] = [{"team_id": 1, "team_name": "Support", "unassigned_access": True}]
-    permissions, teams = held(halo.client(), 3)
+    permissions, teams = held_by(halo)
     assert permissions == {"administrator": False, "tickets": "modify"}
     assert [(team.name, team.switches["sees_unassigned"]) for team in teams or []] == [("Support", True)]
     roles(halo, [])
     halo.agents[3]["claims"] = [{"type": "Ux", "value": "2"}]
-    assert held(halo.client(), 3) == ({"customers": "read"}, [])
+    assert held_by(halo) == ({"customers": "read"}, [])
 
 
 @pytest.mark.parametrize(
@@ -344,4 +348,4 @@ def test_what_cannot_be_read_is_not_known(path: str, reply: Any) -> None:
     halo = Halo()
     halo.disturb(path, reply)
     roles(halo, [{"type": "Tx", "value": "1"}])
-    assert held(halo.client(), 3)[0] is None
+    assert held_by(halo)[0] is None

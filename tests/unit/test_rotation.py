@@ -21,7 +21,7 @@ from ansible_collections.haloops.halo.plugins.module_utils.errors import (
     StaleEntry,
     TenantBusy,
 )
-from ansible_collections.haloops.halo.plugins.module_utils.lifecycle import HALO_REASONS, LABEL_KEYS, entry
+from ansible_collections.haloops.halo.plugins.module_utils.lifecycle import HALO_REASONS, LABEL_KEYS, MARKER, entry
 from ansible_collections.haloops.halo.plugins.module_utils.rotation import (
     TEST_ATTEMPTS,
     TEST_PAUSE,
@@ -1269,10 +1269,11 @@ def test_orphans() -> None:
         " SYNC": FORCE,
         "Taken out": GONE,
         OLD: LEFT,
+        MARKER: entry({"marker": "2026-06-01T10:00:00+00:00"}),
     }
     ports = Names(kept)
     assert orphans(ports, [NAME]) == ["Forgotten", "begun"]
-    assert ports.calls == [f"others {NAME}"]
+    assert ports.calls == [f"others {MARKER},{NAME}"]
 
 
 # The tenant
