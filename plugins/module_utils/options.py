@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is wrong with a task's options, in words that name the place.
+"""What is wrong with a task's options, in words that name the place; and the options without what is secret in them.
 
 Ansible's own validation names neither the element of a list nor the key that was meant. It still runs afterwards, and
 has the last word; what it accepts, in whatever spelling, is accepted here.
@@ -16,6 +16,8 @@ from collections.abc import Mapping
 
 Option = Mapping[str, t.Any]
 
+# the word that Ansible itself has for it
+HIDDEN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
 # how a value of the type is called, for the types whose conversion can be judged from the value alone
 _NOUNS = {"dict": "a dictionary", "int": "a whole number", "bool": "true or false", "str": "a text", "path": "a path"}
 # all that Ansible takes for a boolean
@@ -32,6 +34,33 @@ def complaints(spec: Option, value: Mapping[t.Any, t.Any]) -> list[str]:
         ``no_log`` is in it, nor a value below such an option
     """
     return list(_in_dict(spec, value, ("", ""), hidden=False))
+
+
+def concealed(spec: Option, value: Mapping[t.Any, t.Any]) -> dict[t.Any, t.Any]:
+    """The options with a word in place of every value that is secret, or may be.
+
+    That is so for an option with ``no_log``, for one that there is not (a misspelt one), for a dictionary of which
+    the specification does not say what is in it, and for what is no dictionary where one belongs.
+
+    :param spec: as for :func:`complaints`
+    :param value: the options as the user wrote them
+    """
+    known = {alias: option for name, option in spec.items() for alias in (name, *option.get("aliases", ()))}
+    return {key: _concealed(known.get(key, {"no_log": True}), item) for key, item in value.items()}
+
+
+def _concealed(option: Option, value: t.Any) -> t.Any:
+    if value is None:
+        return None
+    if option.get("no_log"):
+        return HIDDEN
+    if "dict" not in (option.get("type"), option.get("elements")):
+        return value
+    if isinstance(value, Mapping) and option.get("options"):
+        return concealed(option["options"], value)
+    if isinstance(value, list):
+        return [_concealed({**option, "type": "dict"}, item) for item in value]
+    return HIDDEN
 
 
 # Where something stands: the element of a list, and from there on the keys.

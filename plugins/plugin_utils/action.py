@@ -25,7 +25,7 @@ from ansible.utils.display import Display
 from ..module_utils.errors import HaloError
 from ..module_utils.http import REQUESTS_ERROR
 from ..module_utils.module import internal_error, python_too_old
-from ..module_utils.options import complaints
+from ..module_utils.options import complaints, concealed
 from ..module_utils.run import Operation, execute
 from ..module_utils.spec import CONNECTION, Spec
 from .compat import masked, register_secrets, run_folder, shows_invocation
@@ -44,8 +44,24 @@ class HaloAction(ActionBase):
     _supports_check_mode = True
     _supports_async = True
 
+    # what the task was given: one with retries runs again
+    _given: Result | None = None
+
     def run(self, tmp: t.Any = None, task_vars: t.Any = None) -> Result:
-        task_vars = task_vars or {}
+        """What the executor calls.
+
+        The arguments go back to the main process with the result, for callbacks to see: a secret is taken out of them,
+        also where a variable of the host or the task's author has put it in.
+        """
+        if self._given is None:
+            self._given = self._task.args
+        self._task.args = self._given
+        try:
+            return self._run(tmp, task_vars or {})
+        finally:
+            self._task.args = concealed(self.operation.spec.with_connection(), self._given)
+
+    def _run(self, tmp: t.Any, task_vars: Result) -> Result:
         result: Result = super().run(tmp, task_vars)
         if refused := python_too_old():
             return {**result, "failed": True, "msg": refused}

@@ -50,8 +50,7 @@ class BindingAction(HaloAction):
 
     operation = Operation(BINDINGS, lambda context: {})
 
-    def run(self, tmp: t.Any = None, task_vars: t.Any = None) -> Result:
-        task_vars = task_vars or {}
+    def _run(self, tmp: t.Any, task_vars: Result) -> Result:
         result: Result = ActionBase.run(self, tmp, task_vars)
         if too_old := python_too_old():
             return {**result, "failed": True, "msg": too_old}

@@ -22,6 +22,7 @@ from ansible.utils.display import Display
 from ansible_collections.haloops.halo.plugins.action.halo_application import ActionModule as Application
 from ansible_collections.haloops.halo.plugins.action.halo_integrator import ActionModule as Integrator
 from ansible_collections.haloops.halo.plugins.module_utils import module
+from ansible_collections.haloops.halo.plugins.module_utils.options import HIDDEN
 from ansible_collections.haloops.halo.plugins.module_utils.run import Operation
 from ansible_collections.haloops.halo.plugins.module_utils.spec import Spec
 from ansible_collections.haloops.halo.plugins.plugin_utils import action, compat
@@ -237,6 +238,29 @@ def test_both_ways_get_the_connection(transport: str, monkeypatch: pytest.Monkey
 
 
 # What is refused
+
+
+@pytest.mark.parametrize("transport", ["local", "ssh"])
+def test_what_goes_back_to_callbacks_has_no_secret(transport: str) -> None:
+    seen = []
+
+    class Attentive(Probe):
+        def _execute(self, params: dict[str, Any]) -> dict[str, Any]:
+            seen.append((params["password"], params["halo_client_secret"]))
+            return {}
+
+        def _execute_module(self, **how: Any) -> dict[str, Any]:
+            return self._execute(self._task.args)
+
+    plugin = made({"name": "x", "password": SECRET}, kind=Attentive, transport=transport)
+    # the second time as with retries
+    for _attempt in range(2):
+        plugin.run(task_vars={"halo_client_secret": "another", "halo_url": "https://x.example.com"})
+        assert plugin._task.args == {"name": "x", "password": HIDDEN}
+    assert seen == [(SECRET, "another")] * 2
+    refused = made({"name": ["no", "text"], "pasword": SECRET}, transport=transport)
+    assert refused.run(task_vars={})["failed"]
+    assert refused._task.args == {"name": ["no", "text"], "pasword": HIDDEN}
 
 
 @pytest.mark.parametrize("transport", ["local", "ssh"])

@@ -12,7 +12,7 @@ import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.haloops.halo.plugins.module_utils.binding import asked_for
 from ansible_collections.haloops.halo.plugins.module_utils.errors import HaloError
-from ansible_collections.haloops.halo.plugins.module_utils.options import complaints
+from ansible_collections.haloops.halo.plugins.module_utils.options import HIDDEN, complaints, concealed
 
 NAME = {"type": "str", "required": True}
 TEAM = {"name": NAME, "leader": {"type": "bool"}}
@@ -255,6 +255,27 @@ def test_the_name_of_a_secret_element_is_not_repeated() -> None:
 
 
 # The one option that is a boolean or a word
+
+
+CONCEALED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "no secret": ({"verify": True, "marks": ["red"], "url": None}, {"verify": True, "marks": ["red"], "url": None}),
+    "in a list": (
+        {"bindings": [{"name": "x", "adopt_secret": SECRET, "agent": {"name": "a"}}]},
+        {"bindings": [{"name": "x", "adopt_secret": HIDDEN, "agent": {"name": "a"}}]},
+    ),
+    "one alone": ({"bindings": {"name": "x", "pin": 1}}, {"bindings": {"name": "x", "pin": HIDDEN}}),
+    "as a text": ({"bindings": f"adopt_secret={SECRET}"}, {"bindings": HIDDEN}),
+    "texts": ({"bindings": [f'{{"pin": "{SECRET}"}}', None]}, {"bindings": [HIDDEN, None]}),
+    "misspelt": ({"bindings": [{"pim": SECRET}], "pin": SECRET}, {"bindings": [{"pim": HIDDEN}], "pin": HIDDEN}),
+    "whatever is in it": ({"vaulted": {"word": SECRET}}, {"vaulted": HIDDEN}),
+    "nobody knows": ({"bindings": [{"properties": {"x": SECRET}}]}, {"bindings": [{"properties": HIDDEN}]}),
+    "an alias": ({"bindings": [{"former_agent": "keep"}]}, {"bindings": [{"former_agent": "keep"}]}),
+}
+
+
+@pytest.mark.parametrize(("value", "expected"), CONCEALED.values(), ids=CONCEALED)
+def test_what_is_secret_is_concealed(value: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert concealed(SPEC, value) == expected
 
 
 @pytest.mark.parametrize(
