@@ -25,8 +25,9 @@ import hvac
 import pytest
 from ansible.parsing.vault import VaultLib, VaultSecret
 from halo_sandbox.testing import Sandbox
+from helpers.canaries import leaks, left
 from helpers.store_servers import Server, openbao
-from test_leaks import leaks, left, working_tokens
+from test_leaks import working_tokens
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROJECT = ROOT / "examples" / "controller_project"

@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,6 +24,7 @@ from ansible_collections.haloops.halo.plugins.module_utils import http, rotation
 from ansible_collections.haloops.halo.plugins.plugin_utils import compat
 from conftest import Play
 from halo_sandbox.testing import Sandbox
+from helpers.canaries import Texts, leaks, left, token_like
 from helpers.playbook import Run, Steps, Task, connection, fault, setting, steered, task
 from helpers.tasks import perform
 
@@ -34,34 +35,6 @@ NEW = "p@ss w/ord+&=%\"'"
 WRONG = "wr0ng! <s3cret>?#\\{}"
 OLD_TOKEN = "~t0ken.of/an+earlier=run&kept%here-----------"
 CLEAR = ("DELETE", "faults", None)
-
-
-def forms(secret: str) -> dict[str, str]:
-    """What a secret may look like: as it is, and as URLs, JSON, shells, HTML and base64 hold it."""
-    plain = secret.encode()
-    found = {
-        "raw": secret,
-        "URL": quote(secret, safe=""),
-        "URL with slashes": quote(secret),
-        "form": quote_plus(secret),
-        "JSON": json.dumps(secret)[1:-1],
-        "Python": repr(secret)[1:-1],
-        "shell": secret.replace("'", "'\"'\"'"),
-    }
-    found |= {
-        f"{name} in lower case": re.sub("%..", lambda code: code.group().lower(), found[name])
-        for name in ("URL", "form")
-    }
-    for shift, first in ((0, 0), (1, 2), (2, 3)):
-        # the part of a base64 text that this secret decides, wherever it stands in what was encoded
-        coded = base64.b64encode(bytes(shift) + plain).decode().rstrip("=")
-        part = coded[first : len(coded) - ((shift + len(plain)) % 3 > 0)]
-        found[f"base64 at {shift}"] = part
-        found[f"base64 for URLs at {shift}"] = part.translate(str.maketrans("+/", "-_"))
-    return found
-
-
-Texts = list[tuple[str, str]]
 
 
 def outputs(done: Run) -> Texts:
@@ -75,13 +48,6 @@ def outputs(done: Run) -> Texts:
     ]
 
 
-def left(folder: Path) -> Iterator[tuple[str, str]]:
-    for path in folder.rglob("*"):
-        yield f"name {path.relative_to(folder)}", path.name
-        if path.is_file():
-            yield str(path.relative_to(folder)), path.read_bytes().decode("utf-8", "replace")
-
-
 def results(done: Steps) -> Texts:
     """The result of each task, apart from what Ansible itself hides of it."""
     # from core 2.22 the values of secret options are hidden in all output, not in the result
@@ -92,17 +58,6 @@ def results(done: Steps) -> Texts:
             json.dumps({key: value for key, value in step.result.items() if key not in hidden}, ensure_ascii=False),
         )
         for step in done.steps
-    ]
-
-
-def leaks(searched: Texts, secrets: list[str]) -> list[str]:
-    """Where a secret is found, and in which form."""
-    return [
-        f"{secret!r} ({form}) in {where}"
-        for secret in secrets
-        for form, view in forms(secret).items()
-        for where, text in searched
-        if view in text
     ]
 
 
@@ -133,9 +88,7 @@ def token(sandbox: Sandbox) -> str:
 
 def working_tokens(sandbox: Sandbox, searched: Texts) -> list[str]:
     """Every access token in the outputs that still works: whatever looks like one is tried."""
-    words = {word for _where, text in searched for word in re.findall(r"(?<![\w-])[\w-]{43}(?![\w-])", text, re.ASCII)}
-    words |= {word for _where, text in searched for word in re.findall(r"(?i)bearer\s+([^\s\"',]+)", text)}
-    return [word for word in words if opens(sandbox, word)]
+    return [word for word in token_like(searched) if opens(sandbox, word)]
 
 
 @pytest.fixture

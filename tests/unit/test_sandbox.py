@@ -328,6 +328,13 @@ def test_tokens_run_out_and_can_be_ended(halo: Client) -> None:
     assert halo.raw("GET", "/api/Agent/me").status_code == 401
 
 
+def test_tokens_that_begin_alike(halo: Client) -> None:
+    halo.sandbox.settings("acme", token_prefix="c4nary%/+~")
+    token = halo.token().json()["access_token"]
+    assert token.startswith("c4nary%/+~")
+    assert halo.use(token).raw("GET", "/api/Agent/me").status_code == 200
+
+
 def test_authorisation_server_can_be_elsewhere(halo: Client) -> None:
     halo.sandbox.settings("acme", auth_path="/Elsewhere/auth")
     assert is_page(halo.token(), 404)
@@ -1377,6 +1384,18 @@ def test_an_answer_byte_by_byte(halo: Client) -> None:
     with pytest.raises(requests.exceptions.ConnectionError):
         halo.session.post(halo.tenant["url"] + "/api/Agent", json=[{"name": "x"}], timeout=0.1)
     assert made_agents(halo) == 1
+
+
+def test_an_answer_that_repeats_what_was_sent(halo: Client) -> None:
+    halo.sandbox.fault("echo", status=500, edit="upper")
+    answer = halo.raw("POST", "/api/Application", json=[{"name": "x", "clientSecret": "s3cret/+"}])
+    assert answer.status_code == 500
+    assert answer.json()["Message"].startswith("Not with S3CRET/+ BEARER ")
+    assert '"NAME": "X"' in answer.json()["Message"]
+    halo.sandbox.fault("echo", path="token", status=400, body="no JSON: SENT")
+    answer = halo.token(client_secret="s3cret/+")
+    assert (answer.status_code, answer.text.startswith("no JSON: s3cret/+ ")) == (400, True)
+    assert "client_secret=s3cret%2F%2B" in answer.text
 
 
 def test_a_packed_answer(halo: Client) -> None:

@@ -67,10 +67,10 @@ def token(tenant: Tenant, headers: Mapping[str, str], body: bytes) -> Answer:
         # one that is not granted, or that does not exist, refuses all of them
         return oauth_error(400, "invalid_scope", "The specified 'scope' parameter is not valid.")
     scope = " ".join(asked)
-    seconds = tenant.settings["token_seconds"]
+    seconds, prefix = tenant.settings["token_seconds"], tenant.settings["token_prefix"]
     answer = {
         "access_token": tenant.store.add_token(
-            tenant.name, agent["id"], scope, seconds, jwt=tenant.settings["token_form"] == "jwt"
+            tenant.name, agent["id"], scope, seconds, prefix, jwt=tenant.settings["token_form"] == "jwt"
         ),
         "token_type": "Bearer",
         "expires_in": seconds,

@@ -12,6 +12,7 @@ import json
 import re
 import socket
 import struct
+import urllib.parse
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -21,7 +22,7 @@ from .answers import Answer, as_json, page
 
 _Handled = TypeVar("_Handled", Answer, None)
 
-_KINDS = ("status", "reset", "garbage", "html", "empty")
+_KINDS = ("status", "reset", "garbage", "html", "empty", "echo")
 KINDS = (
     *(base + when for base in _KINDS for when in ("", "_after", "_late")),
     "delay",
@@ -57,6 +58,7 @@ def _as_text(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+_LETTERS: dict[str, Callable[[str], str]] = {"upper": str.upper, "lower": str.lower, "swapped": str.swapcase}
 _EDITS: dict[str, Callable[[Any], Any]] = {
     "list": lambda answer: answer if isinstance(answer, list) else [answer],
     "object": lambda answer: (answer or [{}])[0] if isinstance(answer, list) else answer,
@@ -77,7 +79,7 @@ _SPEC: dict[str, Any] = {
     "status": lambda value: _is(int)(value) and 200 <= value <= 599,
     "headers": lambda value: isinstance(value, dict) and all(isinstance(text, str) for text in value.values()),
     "body": lambda value: True,
-    "edit": lambda value: value in (None, *_EDITS),
+    "edit": lambda value: value in (None, *_EDITS, *_LETTERS),
     "seconds": lambda value: _is((int, float))(value) and value >= 0,
     "skip": lambda value: _is(int)(value) and value >= 0,
     "times": lambda value: value is None or (_is(int)(value) and value > 0),
@@ -170,6 +172,8 @@ class Fault:
             wrong = page(spec["status"])
         elif self.base == "empty":
             wrong = Answer(spec["status"])
+        elif self.base == "echo":
+            wrong = self._echo(request, await request.read())
         elif self.base == "garbage":
             wrong = Answer(spec["status"], _GARBAGE, "application/json")
         else:
@@ -193,6 +197,21 @@ class Fault:
                 await response.write(answer.body[number : number + 1])
                 await self.pass_time()
         return response
+
+    def _echo(self, request: web.BaseRequest, body: bytes) -> Answer:
+        """What was sent, for SENT in ``body``: secrets and token first, for a message is cut off; then all of it."""
+        sent = body.decode("utf-8", "replace")
+        if request.content_type == "application/json":
+            objects = json.loads(sent) if sent else []
+            rows = [row for row in (objects if isinstance(objects, list) else [objects]) if isinstance(row, dict)]
+            values = [str(value) for row in rows for name, value in row.items() if "secret" in name.lower()]
+        else:
+            values = urllib.parse.parse_qs(sent).get("client_secret", [])
+        text = " ".join([*values, request.headers.get("Authorization", ""), sent])
+        text = _LETTERS[self.spec["edit"]](text) if self.spec["edit"] else text
+        if isinstance(self.spec["body"], str):
+            return Answer(self.spec["status"], self.spec["body"].replace("SENT", text).encode(), "application/json")
+        return as_json(self.spec["status"], {"error": "invalid_client", "Message": f"Not with {text}"})
 
     def _edited(self, answer: Answer) -> Answer:
         try:

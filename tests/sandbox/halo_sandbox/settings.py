@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -33,6 +34,7 @@ DEFAULTS: dict[str, Any] = {
     "basic_auth": True,
     "unknown_scope": "refuse",
     "longest_page": 100,
+    "token_prefix": "",
     "list_lag": 0,
     "read_lag": 0,
     "secret_form": "guids",
@@ -116,6 +118,7 @@ _VALID: dict[str, Callable[[Any], bool]] = {
     "tokens": _one_of("survive", "end"),
     "records": _whole,
     "denied": _one_of("403", "empty"),
+    "token_prefix": lambda value: isinstance(value, str) and re.fullmatch("[!-~]*", value) is not None,
     "hosted_integrator": _one_of(None, True, False),
 }
 

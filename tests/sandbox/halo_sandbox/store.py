@@ -225,10 +225,12 @@ class Store:
 
     # Tokens
 
-    def add_token(self, tenant: str, agent: int, scope: str, seconds: float, jwt: bool = False) -> str:
+    def add_token(
+        self, tenant: str, agent: int, scope: str, seconds: float, prefix: str = "", *, jwt: bool = False
+    ) -> str:
         """Make an access token, kept as a hash only: a reference of 43 characters, or what looks like a JWT."""
         parts = [_JWT_HEAD, secrets.token_urlsafe(150), secrets.token_urlsafe(256)]
-        token = ".".join(parts) if jwt else secrets.token_urlsafe(32)
+        token = prefix + (".".join(parts) if jwt else secrets.token_urlsafe(32))
         expires = time.time() + seconds
         values = (_hash(b"", token), tenant, agent, scope, expires)
         self._db.execute("INSERT INTO tokens VALUES (?, ?, ?, ?, ?)", values)
