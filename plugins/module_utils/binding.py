@@ -672,10 +672,16 @@ class _InHalo:
                 )
         application = self._spec["application"] or {}
         makes = self.login.resource is APPLICATION and self.login.current is None
-        if (makes and not application.get("scopes")) or application.get("scopes") == []:
+        if makes and not application.get("scopes"):
             raise HaloError(
-                "application.scopes is missing: an application without scopes lets nobody in.",
-                hint="List what it may do, as in application: {scopes: [read:tickets]}.",
+                "application.scopes is missing: Halo has no application of this name, and one without scopes lets "
+                "nobody in.",
+                hint="List what it may do, as in application: {scopes: [read:tickets]}, or correct the name.",
+            )
+        if application.get("scopes") == []:
+            raise HaloError(
+                "application.scopes is empty: an application without scopes lets nobody in.",
+                hint="List what it may do, as in application: {scopes: [read:tickets]}, or leave scopes out.",
             )
 
     @property
