@@ -313,8 +313,8 @@ def test_an_answer_that_nobody_thought_of_ends_one_question_alone(sandbox: Sandb
 
 def test_ids_that_are_texts_are_sent_as_numbers(sandbox: Sandbox, folder: Path) -> None:
     sandbox.fault("edit_after", path="^/api/(agent|team)", edit="texts", times=None)
-    found = answers(ask(sandbox, folder))
-    assert {key: answer for key, answer in found.items() if answer != "as assumed"} == {}
+    keys = ["agent_change", "teams_replace", "agent_deleted", "login_fields", "list_shows"]
+    assert answers(ask(sandbox, folder, *keys)) == dict.fromkeys(keys, "as assumed")
 
 
 def test_a_login_that_may_do_less_is_asked_less(sandbox: Sandbox, folder: Path) -> None:
@@ -399,8 +399,7 @@ def kill_at(sandbox: Sandbox, folder: Path, number: int) -> None:
     sandbox.clear()
 
 
-@pytest.mark.parametrize("number", [0, 11, 40])
-@pytest.mark.parametrize("how", ["cleanup", "another run"])
+@pytest.mark.parametrize(("number", "how"), [(0, "cleanup"), (14, "another run"), (40, "cleanup")])
 def test_what_a_killed_run_left_is_removed(sandbox: Sandbox, folder: Path, number: int, how: str) -> None:
     before = held(sandbox)
     kill_at(sandbox, folder, number)
@@ -495,7 +494,7 @@ def test_it_cleans_up_after_whatever_ends_it(sandbox: Sandbox, folder: Path, mon
     assert held(sandbox) == before
 
 
-@pytest.mark.parametrize("lag", [{"read_lag": 2}, {"list_lag": 2}, {"read_lag": 2, "list_lag": 1}], ids=str)
+@pytest.mark.parametrize("lag", [{"list_lag": 2}, {"read_lag": 2, "list_lag": 1}], ids=str)
 def test_an_instance_that_is_late_is_left_as_it_was(
     sandbox: Sandbox, folder: Path, waits: list[float], lag: dict[str, int]
 ) -> None:
@@ -573,13 +572,14 @@ def test_the_playbook_asks_the_tenant_that_is_named_and_no_other(running: Sandbo
         "halo_self_test_cleanup": "false",
         "halo_self_test_reports": "true",
     }
-    written = {"halo_self_test_path": str(folder / "table.md")}
+    keys = ["authinfo", "agent_change", "grant_types_stored"]
+    written = {"halo_self_test_path": str(folder / "table.md"), "halo_self_test_questions": keys}
     done = fleet.play([named, other], Play("self_test", ("-e", json.dumps({**answered, **written}))))
     assert [done[tenant].failed for tenant in (named, other)] == [False, True], done.stdout
     assert "was not confirmed for this instance" in done[other].message
     assert running.requests(other.name) == []
     assert (folder / "table.md").read_text() in done.stdout.replace("\r", "")
     (found,) = done.custom["halo_self_test"].values()
-    assert found["summary"] == {"as_assumed": len(QUESTIONS), "otherwise": 0, "not_asked": 0}
-    assert [row["question"] for row in found["rows"]] == [question.key for question in QUESTIONS]
+    assert found["summary"] == {"as_assumed": 3, "otherwise": 0, "not_asked": 0}
+    assert [row["question"] for row in found["rows"]] == keys
     assert [running.state(tenant.name) for tenant in (named, other)] == before
