@@ -757,7 +757,8 @@ def _list_shows(lab: Lab) -> Finding:
 def _select(lab: Lab, sql: str) -> list[Raw]:
     """The rows of a SELECT (``POST /Report`` with ``_loadreportonly``, which stores nothing)."""
     claims = {str(claim.get("type")): str(claim.get("value")) for claim in lab.me().get("claims") or []}
-    allowed = ("Administration", "Can_Use_Reports")
+    # by Halo's long names, or by its codes
+    allowed = ("Administration", "SA", "Can_Use_Reports", "Rx")
     if claims and not any(claims.get(name, "").lower() in ("true", "1", "2") for name in allowed):
         raise NotAsked("the login agent may not run reports")
     report = {"name": lab.name("report"), "sql": sql, "_loadreportonly": True}

@@ -18,7 +18,7 @@ description:
     agents of its own that are disabled.
   - What it made is removed at the end, after a failure too. What a run left that was killed is removed by the next one,
     or with O(cleanup). Two runs at the same time on one instance would remove each other's objects.
-  - It does not provoke the rate limit, and does not try to delete what Halo needs. It takes some 250 requests.
+  - It does not provoke the rate limit, and does not try to delete what Halo needs. It takes some 230 requests.
   - In check mode only what can be asked by reading is asked.
   - An answer that is otherwise than assumed is no failure.
 extends_documentation_fragment:
