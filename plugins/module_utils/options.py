@@ -20,6 +20,8 @@ Option = Mapping[str, t.Any]
 HIDDEN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
 # how a value of the type is called, for the types whose conversion can be judged from the value alone
 _NOUNS = {"dict": "a dictionary", "int": "a whole number", "bool": "true or false", "str": "a text", "path": "a path"}
+# of more choices than this only the one that was probably meant is named
+MANY = 10
 # all that Ansible takes for a boolean
 _TRUE = frozenset({"y", "yes", "on", "1", "true", "t"})
 _FALSE = frozenset({"n", "no", "off", "0", "false", "f"})
@@ -111,6 +113,9 @@ def _in_option(option: Option, value: t.Any, place: _Place, hidden: bool) -> t.I
         elif option.get("choices") and not _is_choice(item, option["choices"]):
             words = [str(choice) for choice in option["choices"]]
             likely = "" if hidden else _close(str(item), words)
+            if likely and len(words) > MANY:
+                yield f"{_at(where)} cannot be {_described(item, hidden)}; did you mean {likely}?"
+                continue
             allowed = f"{', '.join(words[:-1])} or {words[-1]}" if words[1:] else words[0]
             hint = f"; did you mean {likely}?" if likely else ""
             yield f"{_at(where)} must be {allowed}, not {_described(item, hidden)}{hint}"

@@ -52,6 +52,7 @@ SPEC: dict[str, Any] = {
     },
     "verify": {"type": "bool"},
     "marks": {"type": "list", "elements": "str", "choices": ["red", "green"]},
+    "many": {"type": "str", "choices": [f"{verb} thing {number}" for verb in ("read", "edit") for number in range(9)]},
     "url": {"type": "str", "required": True},
     "folder": {"type": "path"},
     "anything": {"type": "raw"},
@@ -170,6 +171,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"marks": ["red", "gren"]},
         ["marks[1] must be red or green, not the text 'gren'; did you mean green?"],
     ),
+    "one of many": ({"many": "reed thing 3"}, ["many cannot be the text 'reed thing 3'; did you mean read thing 3?"]),
     "several in a text": ({"marks": "red, blue"}, ["marks must be red or green, not the text 'blue'"]),
     "a name of many lines": (
         {"bindings": [{"name": "a\nb" + "c" * 100, "agent": 1}]},
