@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: credential
 short_description: Read the stored credentials of a binding
-version_added: 0.9.0
+version_added: 1.0.0
 author: Halo Ops contributors (@haloops)
 description:
   - Returns, for each binding, what a program needs to log in to Halo as that binding's agent. The credentials are those

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: new_client_secret
 short_description: Make a new client secret for a Halo application
-version_added: 0.9.0
+version_added: 1.0.0
 author: Halo Ops contributors (@haloops)
 description:
   - Returns a new random secret in Halo's form, two version-4 UUIDs joined by a hyphen.

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: tenants
 short_description: The hosts of a run over Halo tenants
-version_added: 0.9.0
+version_added: 1.0.0
 author: Halo Ops contributors (@haloops)
 description:
   - Returns the hosts that patterns name, within C(--limit), for the C(hosts) of a play. Where that is no host, it

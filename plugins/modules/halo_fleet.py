@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: halo_fleet
 short_description: Note which tenants of a run failed, and end the run
-version_added: 0.9.0
+version_added: 1.0.0
 author: Halo Ops contributors (@haloops)
 description:
   - What the playbooks of this collection are made of, for playbooks of your own that work in the same way. A first play

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: halo_report_merge
 short_description: Make one report of those of job slices
-version_added: 0.9.0
+version_added: 1.0.0
 author: Halo Ops contributors (@haloops)
 description:
   - Merges the JSON form of reports that M(haloops.halo.halo_report) wrote, and writes all four forms of the whole. Its

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: halo_role
 short_description: Manage the roles of agents and what they allow
-version_added: 0.9.0
+version_added: 1.0.0
 author: Halo Ops contributors (@haloops)
 description:
   - Creates, changes and removes agent roles of HaloPSA, HaloITSM and HaloCRM.

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: halo_role_info
 short_description: List the roles of agents and what they allow
-version_added: 0.9.0
+version_added: 1.0.0
 author: Halo Ops contributors (@haloops)
 description: Returns the agent roles of an instance, all of them or one.
 extends_documentation_fragment:

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: halo_store_move
 short_description: Copy a tenant's stored secrets from one store to another
-version_added: 0.9.0
+version_added: 1.0.0
 author: Halo Ops contributors (@haloops)
 description:
   - Copies all entries of one tenant from one store, or from one key in a store, to another. The playbook
