@@ -7,7 +7,7 @@
 Usage: python tools/release.py VERSION [KEY]        (make release VERSION=x.y.z SIGN_KEY=...)
 
 KEY names a secret key of GnuPG's. What is signed is MANIFEST.json, which holds the checksums of everything else: that
-is the signature of a collection, which ``ansible-galaxy collection install`` and ``verify`` know.
+is the signature of a collection, which ``ansible-galaxy collection verify`` and, from a server, ``install`` know.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import re
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 from pathlib import Path
 
 import yaml
 from build import built, galaxy, version
 from pairs import ROOT
+from tree import PLACE
 
 # What the archive has to pass. The tests of the code itself were run before: nothing but version and changelog is new.
 GATES = ("sanity", "importer", "certification", "molecule", "lint", "docs")
@@ -37,9 +37,9 @@ NEXT_STEPS = """
     ansible-galaxy collection publish {archive}
 """
 SIGNED = """
-Publish {signature} with it. Users who have your public key in a keyring check it with
+Publish {signature} with it. Users who have your public key in a keyring check what they installed with
 
-    ansible-galaxy collection install {archive} --keyring KEYRING --signature file://$PWD/{signature}
+    ansible-galaxy collection verify haloops.halo --offline --keyring KEYRING --signature file:///PATH/{name}
 """
 
 
@@ -61,19 +61,16 @@ def number(text: str) -> tuple[int, ...]:
 
 
 def sign(archive: Path, key: str) -> Path:
-    """Sign the archive's manifest and install the archive by that signature. Gives its path; exits if either fails."""
+    """Sign the archive's manifest, and verify what it installs by that. Gives its path; exits if either fails."""
     signature = archive.with_name(f"{archive.name}.asc")
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        with tarfile.open(archive) as file:
-            manifest = file.extractfile("MANIFEST.json")
-            assert manifest is not None
-            (folder / "MANIFEST.json").write_bytes(manifest.read())
+    with tempfile.TemporaryDirectory() as folder:
+        keyring, manifest = Path(folder, "keyring.gpg"), Path(folder, PLACE, "MANIFEST.json")
+        galaxy("install", "--force", "--offline", "--collections-path", folder, str(archive))
         run("gpg", "--batch", "--yes", "--armor", "--local-user", key, "--output", str(signature), "--detach-sign",
-            str(folder / "MANIFEST.json"))  # fmt: skip
-        run("gpg", "--batch", "--output", str(folder / "keyring.gpg"), "--export", key)
-        galaxy("install", "--force", "--offline", "--collections-path", name, "--keyring", str(folder / "keyring.gpg"),
-               "--signature", signature.as_uri(), "--required-valid-signature-count", "+1", str(archive))  # fmt: skip
+            str(manifest))  # fmt: skip
+        run("gpg", "--batch", "--output", str(keyring), "--export", key)
+        galaxy("verify", "--offline", "--collections-path", folder, "--keyring", str(keyring), "--signature",
+               signature.as_uri(), "--required-valid-signature-count", "+1", "haloops.halo")  # fmt: skip
     return signature
 
 
@@ -109,7 +106,7 @@ def main() -> None:
     signature = sign(archive, key) if key else None
     print(NEXT_STEPS.format(archive=archive.relative_to(ROOT), version=wanted))
     if signature:
-        print(SIGNED.format(archive=archive.relative_to(ROOT), signature=signature.relative_to(ROOT)))
+        print(SIGNED.format(signature=signature.relative_to(ROOT), name=signature.name))
 
 
 if __name__ == "__main__":
