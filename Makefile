@@ -1,7 +1,7 @@
 # Needs make, git and a Python of version 3.11 or newer; everything else is installed into .venv and .build.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test sandbox bench kills races faults conformance fleet screenshots controller lint sanity importer certification molecule integration matrix docs build release packages ci clean
+.PHONY: help demo test sandbox bench kills races faults leaks fuzz conformance fleet screenshots controller lint sanity importer certification molecule integration matrix docs build release packages ci clean
 
 PORT = 8765
 TENANTS = 3
@@ -22,7 +22,7 @@ VENV_TOOLS := tools/venv.sh tools/pick_python.sh
 install = @tools/venv.sh $(1) "$$(tools/pick_python.sh)" -r $(2) && touch $@
 
 # The tools call each other by name.
-demo test bench kills races faults conformance fleet screenshots controller build: export PATH := $(VENV):$(PATH)
+demo test bench kills races faults leaks fuzz conformance fleet screenshots controller build: export PATH := $(VENV):$(PATH)
 lint release: export PATH := $(LINT):$(PATH)
 docs: export PATH := $(DOCS):$(PATH)
 importer: export PATH := $(IMPORTER):$(PATH)
@@ -60,6 +60,13 @@ races: .venv/test.ok $(LINK)  ## 200 races of two controllers for one tenant, in
 FAULTS = all
 faults: .venv/test.ok $(LINK)  ## every fault at every request, and the tables of the page on faults (long); FAULTS=every
 	$(VENV)/python -m pytest -n0 tests/scenario/test_faults.py --faults "$(FAULTS)" $(PYTEST_ARGS)
+
+leaks: .venv/test.ok $(LINK)  ## look for secrets in all that runs of every playbook show and leave, in every way (long)
+	$(VENV)/python -m pytest -n2 --dist load tests/scenario/test_leak_scene.py --leaks whole $(PYTEST_ARGS)
+
+FUZZ_MINUTES = 5
+fuzz: .venv/test.ok $(LINK)  ## hostile answers, store files, reports and tables, for minutes; FUZZ_MINUTES=60
+	$(VENV)/python -m pytest -n0 -s tests/unit/test_fuzz.py --fuzz-minutes $(FUZZ_MINUTES) $(PYTEST_ARGS)
 
 conformance: .venv/test.ok $(LINK)  ## prove what each store must do, and write the table of it into the documentation
 	$(VENV)/python -m pytest tests/scenario/test_conformance.py --write-conformance $(PYTEST_ARGS)

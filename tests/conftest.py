@@ -39,6 +39,10 @@ if "ANSIBLE_COLLECTIONS_PATH" not in os.environ:
     os.environ["ANSIBLE_COLLECTIONS_PATH"] = str(ROOT / ".build" / "link")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fuzz-minutes", type=float, default=0, help="how long test_fuzz.py goes on; 0: a few hundred each")
+
+
 def pytest_xdist_auto_num_workers() -> int:
     # some tests wait for what they have delayed
     return 1 + (os.cpu_count() or 1)

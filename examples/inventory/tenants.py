@@ -13,11 +13,15 @@ import sys
 
 tenants = {}
 with pathlib.Path(__file__).with_suffix(".csv").open(encoding="utf-8-sig", newline="") as file:
-    for row in csv.DictReader(file):
-        name = row["name"] or ""
+    try:
+        rows = list(csv.DictReader(file, restval=""))
+    except (UnicodeDecodeError, csv.Error) as error:
+        sys.exit(f"{file.name} is no table: {error}")
+    for row in rows:
+        name = row.get("name", "")
         if name in tenants or not re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", name, re.IGNORECASE | re.ASCII):
             sys.exit(f"{file.name}: {name!r} is there twice, or is no name for a host")
-        fields = {column: row[column] for column in ("url", "tenant", "client_id") if row[column]}
+        fields = {column: row[column] for column in ("url", "tenant", "client_id") if row.get(column)}
         # Ansible would evaluate what looks like a template, unless it is marked as plain text
         tenants[name] = {f"halo_{column}": {"__ansible_unsafe": text} for column, text in fields.items()}
 print(json.dumps({"halo_tenants": {"hosts": list(tenants)}, "_meta": {"hostvars": tenants}}))

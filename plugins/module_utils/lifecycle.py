@@ -63,7 +63,8 @@ def entry(found: t.Any) -> Entry:
     whole: Entry = {}
     for name in LABELS:
         label = found.get(name)
-        usable = isinstance(label, t.Mapping) and label.get("client_secret")
+        secret = label.get("client_secret") if isinstance(label, t.Mapping) else None
+        usable = secret and isinstance(secret, str)
         whole[name] = {key: label.get(key) for key in LABEL_KEYS} if usable and label else None
     outstanding = found.get("outstanding")
     outstanding = outstanding if isinstance(outstanding, t.Mapping) else {}

@@ -148,7 +148,7 @@ def _read(path: str) -> data.Report:
             found: data.Report = json.load(file)
     except OSError as error:
         raise HaloError(f"The report {path} cannot be read: {error.strerror}.") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise HaloError(f"The report {path} cannot be merged: it is not JSON.", hint="Give its .json form.") from None
     if complaint := data.complaint(found):
         raise HaloError(f"The report {path} cannot be merged: {complaint}.")

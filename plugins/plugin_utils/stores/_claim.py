@@ -147,7 +147,7 @@ class SharedStore:
         known = {CLAIM, *map(safe, names)}
         found = {}
         with self._failing(None):
-            for key in self._again(self._list):
+            for key in map(str, self._again(self._list)):
                 value = None if key in known else self._load(key)[0]
                 if value is not None:
                     self._examine(key, value)

@@ -277,7 +277,8 @@ _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 def _loaded(content: bytes) -> t.Any:
     """What YAML says, without tags of any effect; None for what is not YAML."""
     for load in (yaml_load, yaml.safe_load):
-        with contextlib.suppress(yaml.YAMLError, ValueError, RecursionError):
+        # what makes a date or a number of a text raises whatever it stumbles over
+        with contextlib.suppress(Exception):
             return load(content)
     return None
 

@@ -71,6 +71,9 @@ class Store(SharedStore):
             raise NoAnswer(f"no answer from AWS Secrets Manager: {one_line(str(error))}.") from None
         except (errors.BotoCoreError, ValueError) as error:
             raise HaloError(f"boto3 says: {one_line(str(error))}.", hint=HINTS.get(type(error).__name__)) from None
+        except (LookupError, TypeError, AttributeError, RecursionError):
+            # boto3 does not look whether it is an object that it reads
+            raise NoAnswer("something answers, and not as AWS Secrets Manager does.", hint=_ENDPOINT) from None
 
     def _where(self, key: str) -> str:
         return f"the secret {self._prefix}{key}"
@@ -86,11 +89,15 @@ class Store(SharedStore):
                 found = self._call("get_secret_value", key, VersionStage=CURRENT)
             except self._client.exceptions.ResourceNotFoundException:
                 return None, None
+        version = found.get("VersionId")
+        if not version:
+            # without one, what is there would be taken for nothing
+            raise NoAnswer(f"{self._where(key)} is there, and AWS does not say in which version.")
         try:
-            return json.loads(found["SecretString"]), found["VersionId"]
-        except (LookupError, ValueError):
+            return json.loads(found["SecretString"]), version
+        except (LookupError, TypeError, ValueError, RecursionError):
             # not None: there is something
-            return "", found["VersionId"]
+            return "", version
 
     def _put(self, key: str, value: Value, version: Version) -> Version:
         new, text = str(uuid.uuid4()), json.dumps(value)
@@ -131,11 +138,12 @@ class Store(SharedStore):
         filters = [{"Key": "name", "Values": [self._prefix]}]
         with self._asking():
             pages = self._client.get_paginator("list_secrets").paginate(Filters=filters)
-            names = [secret["Name"] for page in pages for secret in page["SecretList"]]
+            names = [str(secret.get("Name")) for page in pages for secret in page.get("SecretList") or ()]
         return [name.removeprefix(self._prefix) for name in names if name.startswith(self._prefix)]
 
 
 _CREDENTIALS = "See that boto3 finds the right credentials (environment, profile, role), and that the clock is right."
+_ENDPOINT = "See that the option endpoint_url, or AWS_ENDPOINT_URL in the environment, is right."
 HINTS = {
     "AccessDenied": "The credentials need secretsmanager:CreateSecret, GetSecretValue, PutSecretValue, "
     "UpdateSecretVersionStage and ListSecrets, and the use of the KMS key.",

@@ -55,7 +55,7 @@ class Store(SharedStore):
 
     def _get(self, key: str) -> tuple[t.Any, Version]:
         answer = self._ask("read", key)
-        if answer.keys() < {"entry", "version"} or (answer["entry"] is not None and answer["version"] is None):
+        if not answer.keys() >= {"entry", "version"} or (answer["entry"] is not None and answer["version"] is None):
             raise self._useless("read")
         return answer["entry"], answer["version"]
 

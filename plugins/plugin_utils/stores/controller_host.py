@@ -21,7 +21,6 @@ import time
 import typing as t
 import uuid
 
-import yaml
 from ansible.module_utils.common.yaml import yaml_load
 from ansible.module_utils.parsing.convert_bool import boolean
 
@@ -146,7 +145,7 @@ class Store(SharedStore):
     def _reading(self) -> t.Iterator[None]:
         try:
             yield
-        except (LookupError, TypeError, AttributeError, ValueError):
+        except (LookupError, TypeError, AttributeError, ValueError, RecursionError):
             raise NoAnswer(
                 f"{self._url} answers, and not as Controller does.",
                 hint="See that the options url and api_path are right.",
@@ -160,7 +159,8 @@ class Store(SharedStore):
             text = str(self._ask("GET", self._path)["variables"])
         try:
             found = yaml_load(text)
-        except yaml.YAMLError:
+        except Exception:
+            # not YAML's errors alone: what makes a date or a number of a text raises whatever it stumbles over
             found = text
         if not isinstance(found or {}, dict):
             raise HaloError(
@@ -193,7 +193,7 @@ class Store(SharedStore):
         try:
             # null would be taken for an entry that is not there
             return json.loads(plain) or {}
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
 
     def write(self, name: str, new: Entry, version: Version) -> Version:

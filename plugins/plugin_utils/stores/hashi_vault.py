@@ -123,7 +123,7 @@ class Store(SharedStore):
         except OSError as error:
             # what requests says is of this kind
             raise NoAnswer(f"no answer from {url}: {_reason(error)}.", hint="See that it runs.") from None
-        except (LookupError, TypeError, AttributeError, ValueError):
+        except (LookupError, TypeError, AttributeError, ValueError, RecursionError):
             raise NoAnswer(f"{url} answers, and not as Vault does.", hint="See that the option url is right.") from None
 
     def _ask(self, call: t.Callable[..., t.Any], key: str, **more: t.Any) -> t.Any:
