@@ -33,6 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--schedules", type=int, default=12, help="how many test_store_schedules.py plays with each store")
     parser.addoption("--faults", default="short", help="which faults are tried: short, all, every, or a text")
     parser.addoption("--all-jobs", action="store_true", help="let test_jobs.py run what takes longer, too")
+    parser.addoption("--interference", default="short", help="what test_interference.py tries: short, all, or a text")
     parser.addoption("--leaks", default="short", help="how much test_leak_scene.py runs: short or whole")
     parser.addoption("--fleet", type=int, default=21, help="of how many tenants the fleets of test_fleet.py are")
     parser.addoption("--store", action="append", help="which store test_kills.py and test_races.py take")
