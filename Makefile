@@ -1,7 +1,7 @@
 # Needs make, git and a Python of version 3.11 or newer; everything else is installed into .venv and .build.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test sandbox bench kills races faults leaks fuzz conformance fleet screenshots controller lint sanity importer certification molecule integration matrix docs build release packages ci clean
+.PHONY: help demo test sandbox bench kills races faults leaks fuzz interference test-long conformance fleet screenshots controller lint sanity importer certification molecule integration matrix docs build release packages ci clean
 
 PORT = 8765
 TENANTS = 3
@@ -22,14 +22,14 @@ VENV_TOOLS := tools/venv.sh tools/pick_python.sh
 install = @tools/venv.sh $(1) "$$(tools/pick_python.sh)" -r $(2) && touch $@
 
 # The tools call each other by name.
-demo test bench kills races faults leaks fuzz conformance fleet screenshots controller build: export PATH := $(VENV):$(PATH)
+demo test bench kills races faults leaks interference fuzz conformance fleet screenshots controller build: export PATH := $(VENV):$(PATH)
 lint release: export PATH := $(LINT):$(PATH)
 docs: export PATH := $(DOCS):$(PATH)
 importer: export PATH := $(IMPORTER):$(PATH)
 certification: export PATH := $(CERTIFICATION):$(PATH)
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 demo: .venv/base.ok $(LINK)  ## three tenants in the sandbox: provision, again, switch an agent
 	$(VENV)/python tools/demo.py
@@ -64,6 +64,10 @@ faults: .venv/test.ok $(LINK)  ## every fault at every request, and the tables o
 leaks: .venv/test.ok $(LINK)  ## look for secrets in all that runs of every playbook show and leave, in every way (long)
 	$(VENV)/python -m pytest -n2 --dist load tests/scenario/test_leak_scene.py --leaks whole $(PYTEST_ARGS)
 
+INTERFERENCE = all
+interference: .venv/test.ok $(LINK)  ## someone else changes agents and applications between any two requests (long)
+	$(VENV)/python -m pytest -n0 -s tests/scenario/test_interference.py --interference "$(INTERFERENCE)" $(PYTEST_ARGS)
+
 FUZZ_MINUTES = 5
 fuzz: .venv/test.ok $(LINK)  ## hostile answers, store files, reports and tables, for minutes; FUZZ_MINUTES=60
 	$(VENV)/python -m pytest -n0 -s tests/unit/test_fuzz.py --fuzz-minutes $(FUZZ_MINUTES) $(PYTEST_ARGS)
@@ -72,8 +76,19 @@ conformance: .venv/test.ok $(LINK)  ## prove what each store must do, and write 
 	$(VENV)/python -m pytest tests/scenario/test_conformance.py --write-conformance $(PYTEST_ARGS)
 
 FLEET = 200
-fleet: .venv/test.ok $(LINK)  ## the playbooks over 200 tenants, seven of which fail (long); FLEET=500
-	$(VENV)/python -m pytest tests/scenario/test_fleet.py -n0 --fleet $(FLEET) $(PYTEST_ARGS)
+FORKS = 8
+fleet: .venv/test.ok $(LINK)  ## the playbooks over 200 tenants, seven of which fail (long); FLEET=500 FORKS=50
+	$(VENV)/python -m pytest tests/scenario/test_fleet.py -n0 --fleet $(FLEET) --forks $(FORKS) $(PYTEST_ARGS)
+
+# One after the other: each of them keeps the machine busy, and some wait for what they have delayed.
+test-long: .venv/test.ok $(LINK)  ## all that make test has a sample of, in full (hours)
+	$(MAKE) --no-print-directory leaks
+	$(MAKE) --no-print-directory fuzz
+	$(MAKE) --no-print-directory interference
+	$(MAKE) --no-print-directory faults FAULTS=every
+	$(MAKE) --no-print-directory kills KILLS=1000
+	$(MAKE) --no-print-directory races RACES=1000
+	$(MAKE) --no-print-directory fleet FLEET=500 FORKS=50
 
 controller: .venv/test.ok .build/awx/ok $(LINK)  ## what AWX and Automation Controller need: its modules, jobs, an image (long)
 	$(VENV)/python -m pytest tests/awx tests/scenario/test_jobs.py --all-jobs $(PYTEST_ARGS)

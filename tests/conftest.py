@@ -40,7 +40,7 @@ if "ANSIBLE_COLLECTIONS_PATH" not in os.environ:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--fuzz-minutes", type=float, default=0, help="how long test_fuzz.py goes on; 0: a few hundred each")
+    parser.addoption("--fuzz-minutes", type=float, default=0, help="how long test_fuzz.py goes on; 0: a sample")
 
 
 def pytest_xdist_auto_num_workers() -> int:

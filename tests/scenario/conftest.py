@@ -36,6 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--interference", default="short", help="what test_interference.py tries: short, all, or a text")
     parser.addoption("--leaks", default="short", help="how much test_leak_scene.py runs: short or whole")
     parser.addoption("--fleet", type=int, default=21, help="of how many tenants the fleets of test_fleet.py are")
+    parser.addoption("--forks", type=int, default=8, help="of the runs of test_fleet.py")
     parser.addoption("--store", action="append", help="which store test_kills.py and test_races.py take")
     parser.addoption("--write-conformance", action="store_true", help="write the table of test_conformance.py anew")
 

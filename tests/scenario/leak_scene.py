@@ -71,7 +71,8 @@ ORDER = ("provision", "audit", "rotate", "rollback", "store_move", "decommission
 POST, LOGIN = {"method": "POST", "path": "^/api/application"}, {"method": "POST", "path": "token", "times": None}
 FAULTS: dict[str, dict[str, Any]] = {
     "401": {**POST, "kind": "status", "status": 401, "body": {}, "times": 2},
-    "403": {**POST, "kind": "empty", "status": 403},
+    # and a template, for what Halo says is none
+    "403": {**POST, "kind": "status", "status": 403, "body": {"Message": "No: EVALUATED"}},
     "500 with all that was sent, in other letters": {**POST, "kind": "echo_after", "status": 500, "edit": "swapped"},
     "400 with all that was sent": {**POST, "kind": "echo", "status": 400},
     "reset in the middle of the body": {**POST, "kind": "truncate_after"},
@@ -181,7 +182,8 @@ class Scene:
             host = PLANTED if what == "403" else name
             hosts[host] = {**login[what], "halo_integration_bindings": [_binding(NAME)]}
             if what in FAULTS:
-                self.sandbox.fault(tenant=name, **FAULTS[what])
+                fault = json.dumps({"tenant": name, **FAULTS[what]}).replace("EVALUATED", self._template)
+                self.sandbox.fault(**json.loads(fault))
         del hosts[self.tenants["modules"]]
         acme = hosts[self.tenants["acme"]]
         # its secret is in the environment
@@ -195,9 +197,11 @@ class Scene:
         if "globex" in self.tenants:
             integrator = {"name": INTEGRATOR, "kind": "integrator", "agent": {"name": "api-integrator"}}
             hosts[self.tenants["globex"]]["halo_integration_bindings"].append({**integrator, "allow_hosted": True})
-        # what this run logs in with itself gets a new secret
+        # what this run logs in with itself gets a new secret, and an agent whose name Halo has from someone else
         itself = {**_binding("Own"), "adopt": "rotate", "allow_self": True}
-        itself["agent"] = {"name": self._agent(self.tenants["initech"], 7)}
+        agent = {"id": 7, "name": f"api {self._template}", "isapiagent": True}
+        self.sandbox.put_agents(self.tenants["initech"], agent)
+        itself["agent"] = {"name": "api-own", "roles": ["Administrator"]}
         hosts[self.tenants["initech"]]["halo_integration_bindings"].append(itself)
         ways = {way: {**login["modules"], **WAYS[way], "new": NEW} for way in self.ways}
         variables = {
@@ -214,6 +218,11 @@ class Scene:
             "ways": {"hosts": ways},
         }
         self.inventory.write_text(yaml.dump(whole, Dumper=_Dumper, sort_keys=False))
+
+    @property
+    def _template(self) -> str:
+        """What leaves a file if Ansible evaluates it."""
+        return f"{{{{ lookup('pipe', 'touch {self.home}/evaluated') }}}}"
 
     def _agent(self, tenant: str, number: int) -> str:
         found: str = next(row["name"] for row in self.sandbox.state(tenant)["agents"] if row["id"] == number)
@@ -241,9 +250,9 @@ class Scene:
             found.append({"ansible.builtin.import_playbook": f"haloops.halo.{playbook}", "vars": self.variables(name)})
         return found
 
-    def whole(self) -> list[dict[str, Any]]:
+    def whole(self, names: tuple[str, ...] = ORDER) -> list[dict[str, Any]]:
         """All there is."""
-        return [*self.plays(ORDER), self.modules(), self.planted(), self.hostvars()]
+        return [*self.plays(names), self.modules(), self.planted(), self.hostvars()]
 
     def modules(self) -> dict[str, Any]:
         """A play of the modules, in each way of execution."""

@@ -371,12 +371,13 @@ def _send(url: str, data: bytes, **headers: str) -> Any:
 class Fleet:
     """Tenants that no test has used yet, each with a folder of its own unless they share an inventory."""
 
-    def __init__(self, sandbox: Sandbox, folder: Path, *, shared: bool = False) -> None:
+    def __init__(self, sandbox: Sandbox, folder: Path, *, shared: bool = False, forks: int = 8) -> None:
         self.sandbox = sandbox
         self.folder = folder
         self.home = folder / "home"
         self.inventory = folder / "inventory"
         self.shared = shared
+        self.forks = forks
         self._names: Iterator[str] = iter(sandbox.tenants)
         self._numbers = itertools.count(1)
         for path in (self.home / "tmp", self.home / "work", self.inventory / "delivered"):
@@ -468,7 +469,7 @@ class Fleet:
             "ANSIBLE_COLLECTIONS_PATH": os.environ["ANSIBLE_COLLECTIONS_PATH"],
             "ANSIBLE_CALLBACK_PLUGINS": str(CALLBACKS),
             "ANSIBLE_CALLBACKS_ENABLED": "role_watch",
-            "ANSIBLE_FORKS": "8",
+            "ANSIBLE_FORKS": str(self.forks),
             "ANSIBLE_NOCOLOR": "1",
             # the user's own tasks get secrets, which would else lie in a file while a module runs
             "ANSIBLE_PIPELINING": "1",

@@ -23,7 +23,6 @@ from ansible.release import __version__
 from halo_sandbox.testing import Sandbox
 from role_runner import NAME, Fleet, Play, Tenant, Watched
 
-FORKS = 8
 AGENT = "api-ansible"
 # ansible-core 2.16 and 2.17 cannot end a role
 SKIPS = tuple(map(int, __version__.split(".")[:2])) < (2, 18)
@@ -48,9 +47,9 @@ def size(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.fixture(scope="module")
-def fleet(size: int) -> Iterator[Fleet]:
-    with tempfile.TemporaryDirectory(prefix="halo-") as folder, Sandbox(tenants=6 * size + 30) as sandbox:
-        yield Fleet(sandbox, Path(folder), shared=True)
+def fleet(size: int, request: pytest.FixtureRequest) -> Iterator[Fleet]:
+    with tempfile.TemporaryDirectory(prefix="halo-") as folder, Sandbox(tenants=7 * size + 30) as sandbox:
+        yield Fleet(sandbox, Path(folder), shared=True, forks=request.config.getoption("--forks"))
 
 
 def tenants_of(fleet: Fleet, count: int) -> list[Tenant]:
@@ -196,7 +195,7 @@ def test_a_poisoned_change_stops(fleet: Fleet, size: int, max_failed: int | str)
     for tenant in tenants:
         unknown_role(tenant)
     # the canary; or one more than may fail, per cent rounded down, and what is under way by then
-    most = 1 if max_failed == 0 else size // 10 + FORKS
+    most = 1 if max_failed == 0 else size // 10 + fleet.forks
     report = work(fleet) / "poisoned.html"
     # as a survey answers it
     batches = "1, 5%, 25%, 100%"
@@ -244,6 +243,29 @@ def test_a_run_that_was_killed_is_taken_up_and_repeats_nothing(fleet: Fleet, siz
         known = entry["current"] or entry["pending"]
         assert tenant.secret() == known["client_secret"]
         assert tenant.entry()["previous"] is None
+
+
+@pytest.mark.skipif("config.getoption('--fleet') < 100", reason="make fleet runs it")
+def test_two_runs_over_one_fleet_at_the_same_time(fleet: Fleet, size: int) -> None:
+    tenants = tenants_of(fleet, size)
+    runs = [fleet.start(tenants, Play("provision")) for _unused in range(2)]
+    one, other = (run.finish(1200) for run in runs)
+    met = 0
+    for tenant in tenants:
+        ends = [done[tenant] for done in (one, other)]
+        # each is done by one of them; the other leaves it alone, or finds nothing to do
+        assert not all(end.failed for end in ends), ends[0].message
+        for end in ends:
+            if end.failed:
+                met += 1
+                assert "another run is at work on this tenant" in end.message, end.message
+        assert len(tenant.applications(NAME)) == len(tenant.agents(AGENT)) == 1
+        assert tenant.proven()
+        assert (tenant.entry()["attempt"], tenant.entry()["previous"]) == (1, None)
+    print(f"\n{met} of {size} tenants were met by both runs at once")
+    done = fleet.play(tenants, Play("provision"))
+    assert done.status == 0, done.stdout
+    assert not any(done[tenant].writes for tenant in tenants)
 
 
 # What takes few tenants

@@ -104,6 +104,7 @@ def examine(scene: Scene, expected: Mapping[str, str], *conditions: str) -> None
     :param expected: the places where what was planted must be found
     :param conditions: for what is known only under one
     """
+    assert not (scene.home / "evaluated").exists(), "what Halo said was taken for a template"
     searched = scene.searched()
     planted = {line.rpartition(") in ")[2] for line in leaks(searched, [PLANTED])}
     blind = [place for place, path in expected.items() if not any(re.fullmatch(path, where) for where in planted)]
@@ -157,7 +158,10 @@ SOME = {
 
 def test_nothing_leaks_from_any_playbook(sandbox: Sandbox, folder: Path) -> None:
     scene = Scene(sandbox, folder, YAML, **SOME)
-    scene.run(scene.whole())
+    # a rollback is a rotation to a secret that is known
+    scene.run(scene.whole(tuple(name for name in ORDER if name != "rollback")))
+    page = (scene.home / "reports" / "provision.json").read_text()
+    assert page.count("lookup('pipe'") >= 2, "neither drift nor an error holds what Halo said"
     examine(scene, PLACES, "HOSTVARS")
 
 

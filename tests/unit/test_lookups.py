@@ -168,6 +168,17 @@ def test_what_is_not_there_is_named_and_what_to_do(
     assert not re.search("(current|previous|pending) secret", str(caught.value))
 
 
+def test_what_is_stored_is_no_template(variables: dict[str, Any], tmp_path: Path) -> None:
+    place = Place(URL, "acme", str(tmp_path / "halo_credentials"), vault=lambda: VaultLib(SECRETS))
+    evil = f"{{{{ lookup('pipe', 'touch {tmp_path}/evaluated') }}}}"
+    open_store("vault_file", place).write("Evil", entry({"current": label("x", agent_name=evil, scope=evil)}), None)
+    loader = DataLoader()
+    loader.set_vault_secrets(SECRETS)
+    found = Templar(loader, variables).template(trusted("{{ lookup('haloops.halo.credential', 'Evil').agent_name }}"))
+    assert found == evil
+    assert not (tmp_path / "evaluated").exists()
+
+
 def test_a_variable_that_cannot_be_templated_is_named(variables: dict[str, Any]) -> None:
     del variables["customer"]
     with pytest.raises(AnsibleError, match=r"the variable halo_tenant cannot be templated: .*'customer' is undefined"):
