@@ -118,7 +118,7 @@ class Halo:
             return answer({"access_token": "t0ken", "scope": "all", "expires_in": 3600})
         if path == "/Agent/me":
             shown = {name: self.agents[self.me][name] for name in ("id", "name", "isapiagent")}
-            return answer({**shown, "claims": self.agents[self.me].get("claims")})
+            return answer(shown | {"claims": claims} if (claims := self.agents[self.me].get("claims")) else shown)
         if path == "/Roles":
             return answer(ROLES)
         if path == "/Team":

@@ -1295,9 +1295,9 @@ def adopted_as_it_is(tenant: Tenant) -> Steps:
 @case
 def adopted_as_someone_else(tenant: Tenant) -> Steps:
     """A secret that logs in is not enough: it must log in as the agent."""
-    tenant.put_application("right", agent=tenant.put_agent("api-ansible")["id"])
+    tenant.put_application("in force", agent=tenant.put_agent("api-ansible")["id"])
     tenant.fault("status", "GET", "Agent/me", status=200, body={"id": 3, "name": "Admin"}, times=None)
-    tenant.bind(adopt="proven", adopt_secret="right")["agent"] = {"name": "api-ansible"}
+    tenant.bind(adopt="proven", adopt_secret="in force")["agent"] = {"name": "api-ansible"}
     tenant.bindings[0]["application"] = {}
     yield from refused(tenant, "adopt_secret does not log in as api-ansible")
 

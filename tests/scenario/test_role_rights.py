@@ -152,6 +152,10 @@ def test_what_cannot_be_asked_fails_the_binding_with_its_secret_kept(fleet: Flee
     done = fleet.run(tenant)
     assert "GET /Tickets answered 500" in done[NAME]["error"]
     assert tenant.proven()
+    # that the secret is in no result is seen to by the runner
+    tenant.mend()
+    tenant.fault("status", "GET", "Tickets", status=500, body=f"no tickets for {tenant.secret()}", times=None)
+    assert "no tickets for ********" in fleet.run(tenant)[NAME]["error"]
 
 
 def test_the_runs_own_new_secret_is_handed_on_although_something_is_refused(fleet: Fleet) -> None:

@@ -354,6 +354,7 @@ def half_a_renaming_is_taken_for_two_bindings(patch: pytest.MonkeyPatch) -> None
 
 def budget() -> None:
     """A small part of the schedules."""
+    explore("switch+rights+disable", ((2,), (3,)), double=False)
     for head in ("created_new+slow", "switch_new+slow+disable", "requested_again+deliver", "requested+own_secret"):
         explore(head, ((2, 6),), double=False)
     for head in ("renamed+deliver", "renamed_created_new"):
@@ -364,7 +365,6 @@ def budget() -> None:
         interleave(f"requested_again+deliver; - / {other}:kill; {one} 99")
     for line in at_once(("created_new", "requested_again"), "", 100):
         interleave(line)
-    explore("switch+rights+disable", ((2, 6), (3,)), double=True)
     for head in ("rollback_requested", "rollback+trail", "to_retire+trail+disable"):
         explore(head, ((2, 6), (3,)), double=False)
 
