@@ -99,7 +99,7 @@ def test_it_loads_everything_once_puts_it_right_and_takes_all_of_it_away_again(a
         "projects": 1,
         "inventories": 1,
         "inventory_sources": 1,
-        "job_templates": 6,
+        "job_templates": 7,
         "workflow_job_templates": 1,
         "workflow_job_template_nodes": 3,
         "workflow_approval_templates": 1,

@@ -258,9 +258,9 @@ def test_what_goes_back_to_callbacks_has_no_secret(transport: str) -> None:
         plugin.run(task_vars={"halo_client_secret": "another", "halo_url": "https://x.example.com"})
         assert plugin._task.args == {"name": "x", "password": HIDDEN}
     assert seen == [(SECRET, "another")] * 2
-    refused = made({"name": ["no", "text"], "pasword": SECRET}, transport=transport)
+    refused = made({"name": ["no", "text"], "passwrd": SECRET}, transport=transport)
     assert refused.run(task_vars={})["failed"]
-    assert refused._task.args == {"name": ["no", "text"], "pasword": HIDDEN}
+    assert refused._task.args == {"name": ["no", "text"], "passwrd": HIDDEN}
 
 
 @pytest.mark.parametrize("transport", ["local", "ssh"])
