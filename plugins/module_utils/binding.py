@@ -320,7 +320,7 @@ def asked_for(rotate: t.Any) -> str:
     try:
         return "requested" if boolean(rotate) else ""
     except TypeError:
-        choices: Option = {"rotate": {"type": "str", "choices": ["true", "false", "rollback"]}}
+        choices: Option = {"rotate": {"choices": ["true", "false", "rollback"]}}
         complaint = complaints(choices, {"rotate": rotate})[0]
         text = complaint if complaint.endswith("?") else f"{complaint}."
         raise HaloError(text, hint="Nothing was changed.") from None
@@ -617,8 +617,6 @@ class _InHalo:
 
     def _plan_login(self, agent: Ref) -> Planned:
         common = {
-            "login_agent": None,
-            "login_agent_id": None,
             "regenerate_secret": "on_agent_change",
             "new_client_secret": None,
             "defer_rotation": True,
@@ -715,8 +713,7 @@ class _InHalo:
 
     def set(self, label: Label, answered: t.Callable[[Label], None]) -> None:
         """``POST /Application`` or ``POST /Control``: all that differs, the login agent and the secret together."""
-        agent = Ref(self.agent_id, str((self.agent.change.after or {}).get("name")))
-        final = rebind(self.login, agent, label["client_secret"], label["client_id"])
+        final = rebind(self.login, Ref(self.agent_id, None), label["client_secret"], label["client_id"])
 
         secrets = [label["client_secret"]]
 

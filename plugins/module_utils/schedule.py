@@ -44,7 +44,7 @@ class Window:
     def is_open(self, now: datetime.datetime) -> bool:
         """Whether ``now`` is in it; one that ends before it begins ends on the next day, as does one of 24 hours."""
         local = now.astimezone(self.zone)
-        day, time = local.weekday(), local.time().replace(tzinfo=None)
+        day, time = local.weekday(), local.time()
         if self.start < self.end:
             return day in self.days and self.start <= time < self.end
         return (day in self.days and time >= self.start) or ((day - 1) % 7 in self.days and time < self.end)

@@ -254,7 +254,7 @@ class Refs(Field):
             given = item if isinstance(item, t.Mapping) else {"name": item}
             for key in given:
                 if key not in ("name", *self.switches):
-                    close = difflib.get_close_matches(str(key), ["name", *self.switches], 1)
+                    close = difflib.get_close_matches(str(key), ["name", *self.switches])
                     meant = f"; did you mean {close[0]}?" if close else "."
                     options = ", ".join(("name", *self.switches))
                     raise HaloError(f"{where}: {key} is not an option{meant}", hint=f"There are: {options}.")
