@@ -81,7 +81,7 @@ def test_what_is_no_address(option: str, given: str | None, message: str) -> Non
     with pytest.raises(HaloError) as caught:
         connection(**{option: given})
     assert message.replace("halo_url", f"halo_{option}") in str(caught.value)
-    assert f"halo_{option}" in str(caught.value)
+    assert f"halo_{option} " in str(caught.value)
     assert "s3cret" not in str(caught.value)
 
 

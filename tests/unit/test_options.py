@@ -249,6 +249,11 @@ def test_a_secret_is_not_repeated(value: dict[str, Any]) -> None:
     assert SECRET not in found[0]
 
 
+@pytest.mark.parametrize("kind", ["str", "int", "bool", "dict", "path", "raw"])
+def test_nothing_is_left_to_ansible(kind: str) -> None:
+    assert complaints({"many": {"type": "list", "elements": kind}}, {"many": [None]}) == []
+
+
 def test_the_name_of_a_secret_element_is_not_repeated() -> None:
     spec = {"rows": {"type": "list", "elements": "dict", "options": {"name": {"type": "str", "no_log": True}}}}
     assert complaints(spec, {"rows": [{"name": SECRET, "x": 1}]}) == [

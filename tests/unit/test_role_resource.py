@@ -98,6 +98,40 @@ def test_each_permission_can_be_set_read_back_and_taken_away(name: str) -> None:
         assert ROLE.public({**there, **gone.payload})["permissions"] == {}
 
 
+# What Halo's database keeps, and nothing else here would notice a slip in: the types, the one that is sent first.
+TYPES = """
+administrator SA Administration; tickets Tx Ticket_Level; add_tickets l6 Can_Log_Tickets;
+edit_closed_tickets lf Can_Edit_Closed_Tickets; reassign_tickets l7 Can_Reassign_Tickets;
+remove_tickets l4 Can_Remove_Tickets; view_others_tickets l8 Can_View_Tech_Tickets;
+view_unassigned_tickets l9 Can_View_Unassigned_Tickets; all_ticket_types Ft; edit_actions l5 Can_Edit_Actions;
+customers Ux Customers_Level; all_customers Fc; users Fx; assets Dx Assets_Level; calendar Ax Calendar_Level;
+knowledge_base Bx KB_Level; contracts Cx Contract_Level; suppliers Sx Sup_Lvl; items Ix; sales Ox Sales_Level;
+quotes Qx; sales_orders Yx; purchase_orders Zx; billing Jx; invoices Xx; reporting Rx Reporting_Level;
+services Vx Serv_Lvl; software Wx Software_Level; timesheets Hx Timesheets_Level
+"""
+LEVELS = {
+    "none=0, read=1 modify=2": "tickets calendar knowledge_base contracts suppliers sales quotes sales_orders "
+    "purchase_orders billing reporting services software",
+    "none=0, names=1 read=2 modify=3": "customers users items",
+    "none=0, read=1 modify=2 remove=3": "assets invoices",
+    "none=0, read=3 own=1 managed=2 all=4": "timesheets",
+    "none=0, own=1 all=3": "edit_actions",
+    "False=0,false, True=1,true": "add_tickets edit_closed_tickets reassign_tickets remove_tickets view_others_tickets "
+    "view_unassigned_tickets all_ticket_types all_customers",
+    "False=false,0, True=true,1": "administrator",
+}
+
+
+def test_types_and_values_are_those_of_halos_database() -> None:
+    expected = {name: types for name, *types in (entry.split() for entry in TYPES.split(";"))}
+    assert {name: list(one.types) for name, one in PERMISSIONS.items()} == expected
+    found: dict[str, list[str]] = {}
+    for name, one in PERMISSIONS.items():
+        level = " ".join(f"{word}={','.join(values)}" for word, values in one.words.items())
+        found.setdefault(level, []).append(name)
+    assert {level: " ".join(names) for level, names in found.items()} == LEVELS
+
+
 def test_no_type_and_no_value_stands_for_two_things() -> None:
     assert len(NAMED) == sum(len(one.types) for one in PERMISSIONS.values())
     assert not set(NAMED) & set(PERMISSIONS)

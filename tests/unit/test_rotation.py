@@ -375,7 +375,8 @@ def test_a_secret_that_is_not_let_in_at_once_is_tried_again() -> None:
     ports = Ports(stored(None, label("old")), seen("agent_changed"), whom="ann", denials=TEST_ATTEMPTS - 1)
     assert run(ports).rotated
     assert ports.slept == [TEST_PAUSE] * (TEST_ATTEMPTS - 1)
-    assert ports.calls.count("test whom") == TEST_ATTEMPTS
+    assert ports.calls.count("test whom") == TEST_ATTEMPTS == 4
+    assert TEST_PAUSE == 1.0
 
 
 @pytest.mark.parametrize(
@@ -443,6 +444,8 @@ def test_a_pending_secret_in_force_is_finished_and_nothing_is_made() -> None:
         "application_id": "app",
     }
     assert (outcome.rotated, outcome.changed, outcome.reason, outcome.verified) == (True, True, "expired", True)
+    ports = Ports(stored({**pending, "reason": None}, label("old")), seen(), valid=("new",))
+    assert run(ports).reason == "none"
 
 
 def test_one_whose_agent_is_changed_is_finished_as_what_halo_says_and_then_replaced() -> None:
@@ -456,6 +459,7 @@ def test_one_whose_agent_is_changed_is_finished_as_what_halo_says_and_then_repla
     assert ports.written[0]["current"]["agent_id"] == "old"
     assert ports.sent[0]["client_secret"] != "new"
     assert ports.entry["previous"]["client_secret"] == "new"
+    assert [line.agent for line in ports.lines if line.action in ("test", "finish")] == ["Ben", "Ben", "Ann", "Ann"]
 
 
 def test_one_that_was_stored_for_another_agent_than_it_logs_in_as() -> None:

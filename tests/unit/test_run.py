@@ -20,6 +20,7 @@ from ansible_collections.haloops.halo.plugins.module_utils.resources.application
 from ansible_collections.haloops.halo.plugins.module_utils.resources.integrator import INTEGRATOR
 from ansible_collections.haloops.halo.plugins.module_utils.run import (
     Context,
+    Operation,
     Planned,
     apply,
     execute,
@@ -33,7 +34,7 @@ from ansible_collections.haloops.halo.plugins.module_utils.run import (
     run_resource,
     try_login,
 )
-from ansible_collections.haloops.halo.plugins.module_utils.spec import Ref, Resource
+from ansible_collections.haloops.halo.plugins.module_utils.spec import Ref, Resource, Spec
 from helpers.memory import MEMBER, OPTIONS, OWN_SECRET, Halo, answer
 
 SECRET = "given-s3cret"
@@ -164,6 +165,31 @@ def test_what_the_list_names_and_cannot_be_read_is_an_error(
     told = failed(halo, AGENT, name="api-tickets", email="new@example.com", state=state)
     assert message in told
     assert told.startswith("agent 'api-tickets': ")
+
+
+def test_what_the_list_names_and_is_not_there_says_what_was_asked(halo: Halo) -> None:
+    halo.disturb("GET /Agent/20", answer({"Message": "not found"}, 404))
+    with pytest.raises(HaloError) as caught:
+        plan(halo, AGENT, name="api-tickets", email="new@example.com")
+    assert (caught.value.method, caught.value.path, caught.value.status) == ("GET", "/Agent/20", 404)
+
+
+def test_what_is_read_by_its_id_is_read_once_and_with_its_details(halo: Halo, monkeypatch: pytest.MonkeyPatch) -> None:
+    queries: list[Any] = []
+    send = halo.send
+    monkeypatch.setattr(halo, "send", lambda *args, **more: (queries.append(more.get("query")), send(*args, **more))[1])
+    plan(halo, AGENT, agent_id=20, email="new@example.com")
+    assert halo.reads == ["GET /Agent/20"]
+    assert queries[1] == {"includedetails": "true"}
+    with pytest.raises(HaloError):
+        plan(halo, APPLICATION, application_id="a/1")
+    assert halo.reads[1:] == ["GET /Application/a%2F1"]
+    with pytest.raises(HaloError):
+        plan(halo, APPLICATION, name="Tickets", login_agent_id="2/1")
+    assert halo.reads[-1] == "GET /Agent/2%2F1"
+    del halo.requests[:]
+    plan(halo, INTEGRATOR)
+    assert halo.reads.count("GET /Control") == 1
 
 
 @pytest.mark.parametrize("reply", [answer(None), answer({}), answer({"errors": ["No."]}), answer([])])
@@ -377,12 +403,14 @@ def test_a_second_look_reads_no_list_again(halo: Halo) -> None:
     [
         (AGENT, {"name": " "}, "the name must not be empty"),
         (AGENT, {"name": "x" * 256}, "256 characters"),
+        (AGENT, {"name": "x" * 255, "email": " ", "properties": {"ID": 1}}, "must not hold ID"),
         (AGENT, {"name": "a\nb"}, "line break"),
         (AGENT, {"name": "x", "properties": {"Email": "x"}}, "Use the option email for it"),
         (AGENT, {"name": "x", "properties": {"password": "x"}}, "must not hold password"),
         (AGENT, {"name": "x", "teams": ["a", {"name": "b", "sees_other": True}]}, "did you mean sees_others?"),
         (AGENT, {"name": "x", "teams": [{"leader": True}]}, "teams[0] must be a name or an id"),
         (APPLICATION, {"name": "x", "login_type": "user", "login_agent": "y"}, "contradict each other"),
+        (APPLICATION, {"name": "x", "login_type": "user", "login_agent_id": 3}, "contradict each other"),
         (APPLICATION, {"name": "x", "scopes": ["read:x edit:x"]}, "scopes[0] 'read:x edit:x' holds a blank"),
         (APPLICATION, {"name": "x", "scopes": ["read:x", " "]}, "scopes[1] is empty"),
         (APPLICATION, {"name": "x", "scopes": [""]}, "scopes[0] is empty"),
@@ -426,6 +454,35 @@ def test_references_by_name_or_id(halo: Halo, roles: list[str], sent: list[str])
 )
 def test_references_to_nothing_or_to_several(halo: Halo, given: dict[str, Any], message: str) -> None:
     assert message in failed(halo, AGENT, name="api-new", **given)
+
+
+@pytest.mark.parametrize(
+    ("number", "end"), [(40, "r37, r38, Z."), (41, "r38, r39 and 1 more."), (42, "r38, r39 and 2 more.")]
+)
+def test_a_long_list_of_what_there_is_ends_early(halo: Halo, number: int, end: str) -> None:
+    names = ["Z", "Alpha", *(f"r{n:02}" for n in range(1, number - 1))]
+    halo.disturb("GET /Roles", answer([{"id": name, "name": name} for name in names]))
+    told = failed(halo, AGENT, name="api-new", roles=["Cook"])
+    assert "There are: Alpha, r01, " in told
+    assert told.endswith(end)
+
+
+def test_what_is_there_under_its_name_needs_no_look_up(halo: Halo) -> None:
+    do(halo, AGENT, name="api-tickets", email="new@example.com", roles=["Reader"])
+    assert halo.reads == ["GET /Agent", "GET /Agent/20"]
+
+
+def test_texts_are_sent_as_they_are_given_and_a_team_as_it_is_called(halo: Halo) -> None:
+    email = unicodedata.normalize("NFD", "jörg@example.com")
+    do(halo, AGENT, name="api-tickets", email=email, default_team="projects", properties={"jobtitle": "x"})
+    assert halo.sent == [{"id": 20, "email": email, "team": "Projects", "jobtitle": "x"}]
+
+
+def test_what_is_added_leaves_what_is_there(halo: Halo) -> None:
+    client = halo.client()
+    do(halo, AGENT, client, name="api-tickets", roles=["Admin"], append=True)
+    assert [role["id"] for role in halo.sent[0]["roles"]] == ["r-2", "r-1"]
+    assert client.warnings == []
 
 
 @pytest.mark.parametrize("there", [True, False], ids=["there already", "new"])
@@ -777,7 +834,95 @@ def test_a_bound_plan_of_what_is_there_keeps_its_client_id(halo: Halo) -> None:
     assert halo.sent == [{"id": "a-1", "clientSecret": SECRET}]
 
 
+def test_who_logs_in_as_an_agent_from_now_on_is_said_with_the_agent(halo: Halo) -> None:
+    halo.applications["a-1"].update(allowagents=False, allowusers=True, loginas_agent_id=0)
+    planned = plan(halo, APPLICATION, name="Tickets", login_agent="api-other")
+    assert planned.change.fields == ("login_type", "login_agent")
+    assert planned.rotation.reason == "login_type_changed"
+    assert plan(halo, APPLICATION, name="Tickets", scopes=["all"]).change.action == "none"
+    deferred = plan(halo, APPLICATION, name="Tickets", login_agent="api-other", scopes=["x"], defer_rotation=True)
+    assert deferred.change.fields == ("scopes",)
+    given = {"login_agent": "api-other", "defer_rotation": True, "new_client_secret": SECRET}
+    planned = plan(halo, APPLICATION, name="Tickets", **given)
+    assert planned.rotation.performed
+    assert planned.change.fields == ("login_type", "login_agent")
+
+
+def test_what_uses_no_secret_gets_one_on_request_alone(halo: Halo) -> None:
+    halo.applications["a-1"]["grant_type"] = "implicit"
+    assert plan(halo, APPLICATION, name="Tickets", login_agent="api-other").rotation.reason == "none"
+    planned = plan(halo, APPLICATION, name="Tickets", regenerate_secret="always")
+    assert (planned.rotation.reason, planned.change.action) == ("requested", "none")
+    result = planned.result()
+    assert result["changed"] is True
+    assert (result["diff"]["before"]["client_secret"], result["diff"]["after"]["client_secret"]) == (
+        "as it was",
+        "new (requested)",
+    )
+
+
+def test_a_secret_that_is_needed_and_not_made_is_warned_of(halo: Halo) -> None:
+    client = halo.client()
+    do(halo, APPLICATION, client, name="Tickets", login_agent="api-other", regenerate_secret="never")
+    assert client.warnings == ["application 'Tickets' needs a new client secret and was given none: it cannot log in."]
+    client = halo.client()
+    do(halo, APPLICATION, client, name="Tickets", login_agent="api-tickets")
+    assert client.warnings == []
+
+
 # Applying
+
+
+def test_a_result_shows_what_halo_kept_and_no_secret_that_nobody_asked_for(halo: Halo) -> None:
+    own = "-".join(["12345678-1234-1234-1234-123456789abc"] * 2)
+    halo.disturb("POST /Application", answer({**halo.applications["a-1"], "inactive": True, "clientSecret": own}))
+    result = do(halo, APPLICATION, name="Tickets", scopes=["x"], enabled=False)
+    assert result["diff"]["after"]["scopes"] == ["all"]
+    assert "client_secret" not in result
+
+
+@pytest.mark.parametrize("reply", [None, {"loginas_halointegrator": 21}])
+def test_an_integrator_of_which_half_is_answered(halo: Halo, reply: Any) -> None:
+    halo.control["hashostedintegrator"] = True
+
+    def saved() -> Response:
+        halo.control["loginas_halointegrator"] = 21
+        return answer(reply)
+
+    halo.disturb("POST /Control", saved)
+    result = do(halo, INTEGRATOR, login_agent="api-other", allow_hosted=True)
+    assert result["integrator"] == {
+        "login_agent": {"id": 21, "name": "api-other"},
+        "client_id": "i-1",
+        "hosted": True,
+    }
+
+
+def test_an_integrator_that_was_not_changed_is_shown_as_it_is(halo: Halo) -> None:
+    halo.disturb("POST /Control", answer(halo.control))
+    result = do(halo, INTEGRATOR, login_agent="api-other")
+    assert result["integrator"]["login_agent"] == {"id": 3, "name": "Admin"}
+
+
+def test_an_integrator_without_an_agent_takes_no_look_for_one(halo: Halo) -> None:
+    assert failed(halo, INTEGRATOR, login_agent="nobody").startswith("Halo Integrator: there is no agent 'nobody'")
+    del halo.requests[:]
+    halo.control["loginas_halointegrator"] = 0
+    assert plan(halo, INTEGRATOR).change.action == "none"
+    assert halo.reads == ["GET /Control"]
+
+
+def test_another_object_in_the_answer_is_not_the_one(halo: Halo) -> None:
+    halo.disturb("POST /Agent", answer({**halo.agents[21], "name": "api-tickets"}))
+    assert do(halo, AGENT, name="api-tickets", email="new@example.com")["agent"]["id"] == 20
+
+
+def test_what_was_made_without_a_word_is_found_by_its_name(halo: Halo) -> None:
+    halo.disturb("POST /Agent", lambda: answer(None) if halo.agent(30, "api-new") else None)
+    assert do(halo, AGENT, name="api-new")["agent"]["id"] == 30
+    halo.disturb("POST /Agent", answer(None))
+    with pytest.raises(HaloError, match="it was saved and cannot be read back"):
+        do(halo, AGENT, name="api-2")
 
 
 def test_a_raw_answer_is_told_before_anything_else_can_fail(halo: Halo) -> None:
@@ -1016,7 +1161,8 @@ def test_an_agent_that_the_list_hides_is_not_gone(halo: Halo, how: str) -> None:
 @pytest.mark.parametrize("how", ["disable", "delete"])
 def test_a_write_that_did_nothing_is_no_success(halo: Halo, how: str, waits: list[float]) -> None:
     halo.disturb("(POST|DELETE) /Agent.*", answer({"id": 21}))
-    with pytest.raises(HaloError, match=r"the agent 'api-other' is still (there|enabled)") as caught:
+    still = {"disable": "enabled", "delete": "there"}[how]
+    with pytest.raises(HaloError, match=rf"the agent 'api-other' is still {still}\.") as caught:
         retire(halo.client(), 21, how)
     assert not isinstance(caught.value, Refused)
     assert waits == [0.3, 1.0, 3.0]
@@ -1028,6 +1174,13 @@ def test_a_write_that_can_be_read_late_is_waited_for(halo: Halo, how: str, becam
     halo.disturb("GET /Agent/21", answer(dict(halo.agents[21])), skip=1)
     assert retire(halo.client(), 21, how) == became
     assert waits == [0.3]
+
+
+def test_a_look_back_that_fails_is_taken_again(halo: Halo, waits: list[float]) -> None:
+    halo.disturb("GET /Agent", answer({"Message": "no"}, 500), times=9, skip=1)
+    with pytest.raises(HaloError, match="GET /Agent answered 500"):
+        retire(halo.client(), 21, "disable")
+    assert waits == [0.3, 1.0, 3.0]
 
 
 def test_a_look_back_that_shows_nothing_is_no_proof(halo: Halo) -> None:
@@ -1055,6 +1208,46 @@ def test_all_agents_cost_a_list(halo: Halo) -> None:
 def test_one_agent(halo: Halo, given: dict[str, Any]) -> None:
     assert info(halo, AGENT, **given) == [AGENT.public(halo.agents[20])]
     assert info(halo, AGENT, agent_id=99) == []
+
+
+def test_what_an_info_module_takes_and_gives(halo: Halo) -> None:
+    spec = look_up(AGENT).spec
+    assert spec.options == {"name": {"type": "str"}, "agent_id": {"type": "int"}, **AGENT.filters}
+    assert spec.constraints == {"mutually_exclusive": [["name", "agent_id"]]}
+    result = look_up(AGENT).run(
+        Context({"name": "x", "api_only": None, "include_disabled": True}, False, halo.client())
+    )
+    assert result == {"changed": False, "agents": []}
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        ({"api_only": True}, ["api-other", "api-own", "api-tickets"]),
+        ({"api_only": False}, ["Admin"]),
+        ({"include_disabled": False}, ["Admin", "api-own", "api-tickets"]),
+    ],
+    ids=str,
+)
+def test_some_agents(halo: Halo, given: dict[str, Any], names: list[str]) -> None:
+    halo.agents[21]["isdisabled"] = True
+    assert [view["name"] for view in info(halo, AGENT, **given)] == names
+
+
+def test_applications_of_halos_own_are_shown_on_request(halo: Halo) -> None:
+    halo.application("a-2", "Portal", system_use="portal")
+    assert [view["name"] for view in info(halo, APPLICATION)] == ["Automation", "Tickets"]
+    assert [view["name"] for view in info(halo, APPLICATION, include_system=True)] == [
+        "Automation",
+        "Portal",
+        "Tickets",
+    ]
+
+
+def test_a_list_that_says_all_is_enough(halo: Halo) -> None:
+    halo.disturb("GET /Application", answer([{**halo.applications["a-1"], "loginas_agent_name": "x"}]))
+    assert info(halo, APPLICATION, name="Tickets")[0]["scopes"] == ["all"]
+    assert halo.reads == ["GET /Application"]
 
 
 def test_what_was_asked_for_by_its_id_is_read_once(halo: Halo) -> None:
@@ -1107,8 +1300,33 @@ def test_what_halo_did_not_keep_is_warned_of_after_the_last_look(halo: Halo, wai
 def test_a_login(halo: Halo) -> None:
     response, refusal = try_login(halo.client())
     assert refusal is None
-    assert response["valid"] is True
-    assert response["agent"] == {"id": 7, "name": "api-own", "api_only": True}
+    agent = {"id": 7, "name": "api-own", "api_only": True}
+    assert response == {"valid": True, "agent": agent, "scope": "all", "expires_in": 3600, "error": None}
+    response, _refusal = try_login(halo.client(**TOKEN))
+    assert response == {"valid": True, "agent": agent, "scope": None, "expires_in": None, "error": None}
+    halo.disturb("GET /Agent/me", answer({"name": "somebody"}))
+    assert try_login(halo.client())[0]["agent"] is None
+
+
+def test_other_credentials_count_and_no_token_that_was_given(halo: Halo) -> None:
+    login = halo.client(**TOKEN).with_login("c-1", SECRET, "read:x").login
+    assert login.secrets() == [SECRET]
+    assert (login.connection.client_id, login.connection.scope, login.connection.access_token) == (
+        "c-1",
+        "read:x",
+        None,
+    )
+    assert login.token() == "t0ken"
+
+
+def test_a_login_that_says_nothing_of_the_credentials(halo: Halo) -> None:
+    halo.disturb("GET /Agent/me", answer({"Message": "no"}, 403))
+    response, refusal = try_login(halo.client())
+    assert (response["valid"], response["agent"], refusal) == (True, None, None)
+    assert response["error"].startswith("https://acme.example.com: GET /Agent/me answered 403.")
+    halo.disturb("GET /Agent/me", answer({"Message": "no"}, 500))
+    with pytest.raises(HaloError, match="answered 500"):
+        try_login(halo.client())
 
 
 def test_a_login_that_is_not_asked_whose_it_is(halo: Halo) -> None:
@@ -1132,7 +1350,8 @@ def test_a_refused_login_is_a_result_unless_one_is_required(
     run = login_info().run
     result = run(Context({"require": False}, False, halo.client(**given)))
     assert (result["valid"], result["changed"]) == (False, False)
-    assert result["error"]
+    assert result["error"].startswith("https://acme.example.com: ")
+    assert (result["agent"], result["scope"], result["expires_in"]) == (None, None, None)
     with pytest.raises(LoginError) as caught:
         run(Context({"require": True}, False, halo.client(**given)))
     assert (caught.value.status, caught.value.instance) == (401, "https://acme.example.com")
@@ -1156,6 +1375,26 @@ def test_execute_names_the_instance_and_hands_over_the_warnings(halo: Halo, monk
     with pytest.raises(HaloError) as caught:
         call(name="Tickets", login_agent="nobody")
     assert str(caught.value).startswith("https://acme.example.com: application 'Tickets': there is no agent")
+
+
+def test_execute_sets_the_transport_up_and_closes_it(halo: Halo, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+    closed: list[bool] = []
+    monkeypatch.setattr(run_module, "Transport", lambda *args, **options: made.append((args, options)) or halo)
+    monkeypatch.setattr(halo, "close", lambda: closed.append(True), raising=False)
+    seen: list[Client] = []
+    operation = Operation(
+        Spec({"given": {"type": "str", "no_log": True}, "unset": {"type": "str", "no_log": True}, "shown": {}}),
+        lambda context: seen.append(context.client) or {"changed": context.check_mode},
+    )
+    params = {**OPTIONS, "given": SECRET, "unset": None, "shown": "shown"}
+    say: Callable[[str], None] = seen.clear  # type: ignore[assignment]
+    assert execute(operation, params, check_mode=True, say=say) == {"changed": True}
+    options_ = {"verify": True, "timeout": 10.0, "retry_seconds": 0.0, "say": say}
+    assert made == [(("https://acme.example.com",), options_)]
+    assert closed == [True]
+    assert seen[0].secrets == [SECRET]
+    assert operation.may_return_secret({}) is False
 
 
 MAY_RETURN: list[tuple[dict[str, Any], bool]] = [

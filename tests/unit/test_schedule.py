@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.haloops.halo.plugins.module_utils.errors import HaloError
-from ansible_collections.haloops.halo.plugins.module_utils.schedule import MOST_JITTER, Age, window
+from ansible_collections.haloops.halo.plugins.module_utils.schedule import MOST_JITTER, Age, age_key, window
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -188,3 +188,44 @@ def test_a_wrong_window_says_what_is_wrong(wrong: dict[str, Any], message: str) 
 def test_times_that_yaml_reads_as_numbers() -> None:
     assert window({"from": 22 * 60, "to": 4 * 60}) == window({"from": "22:00", "to": "04:00"})
     assert window(None) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "time"),
+    [
+        ("00:00", (0, 0)),
+        ("7:05", (7, 5)),
+        (" 23:59 ", (23, 59)),
+        ("24:00", (0, 0)),
+        (None, (0, 0)),
+        (0, (0, 0)),
+        (24 * 60, (0, 0)),
+        (23 * 60 + 59, (23, 59)),
+    ],
+)
+def test_a_time_of_day(given: Any, time: tuple[int, int]) -> None:
+    found = window({"from": given, "to": given, "days": ["Monday", " WED "]})
+    assert found is not None
+    assert (found.start, found.end) == (datetime.time(*time), datetime.time(*time))
+    assert found.days == {0, 2}
+    # which is there without the time zones of the system
+    assert found.zone is datetime.UTC
+
+
+@pytest.mark.parametrize("given", ["24:01", "23:60", "99:00", "1:2", "12:000", "-1:00", True, 24 * 60 + 1, 1.5])
+def test_what_is_no_time_of_day(given: Any) -> None:
+    with pytest.raises(HaloError, match=r"window\.to: '.*' is not a time of day"):
+        window({"to": given})
+
+
+def test_a_hash_decides_when_it_is_due() -> None:
+    """And always the same one: or an upgrade would rotate a fleet at once."""
+    keys = [age_key("https://acme.example.com", tenant, name) for tenant, name in ((None, "Sync"), ("acme", " SYNC"))]
+    assert keys == ["https://acme.example.com  sync", "https://acme.example.com acme sync"]
+    due = [Age(100, 10, key=key).due_at(MADE) for key in (*keys, "\udc80")]
+    assert [round((one - MADE) / DAY, 3) for one in due if one] == [73.498, 73.353, 74.3]
+
+
+def test_a_clock_may_be_wrong_by_a_day() -> None:
+    for ahead, due in ((DAY, False), (DAY + DAY / 86400, True)):
+        assert Age(100).is_due(MADE + ahead, MADE) is due

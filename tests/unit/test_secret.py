@@ -108,3 +108,16 @@ MADE = "33333333-3333-4333-8333-333333333333-44444444-4444-4444-8444-44444444444
 )
 def test_the_servers_own_secret_is_the_truth(answered: Any, in_force: str) -> None:
     assert secret_in_force(SENT, answered) == in_force
+
+
+@pytest.mark.parametrize(
+    ("how", "performed"),
+    [
+        ({}, True),
+        ({"given": True}, True),
+        ({"deferred": True}, False),
+        ({"given": True, "deferred": True}, True),
+    ],
+)
+def test_a_deferred_one_is_made_where_it_is_given(how: dict[str, bool], performed: bool) -> None:
+    assert needs_new_secret(None, view(7), "on_agent_change", **how).performed is performed

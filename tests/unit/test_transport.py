@@ -347,6 +347,13 @@ def test_an_option_that_can_be_no_token_is_refused(build: Build, token: str) -> 
     assert "s3cret" not in str(caught.value)
 
 
+def test_a_rate_limit_that_keeps_a_token_back(script: Script, login: Build) -> None:
+    script.expect("POST /auth/token", status=429, answer=RATE_LIMIT)
+    with pytest.raises(HaloError, match="the rate limit lasted longer than halo_retry_seconds") as caught:
+        login(retry_seconds=0).login.request_token()
+    assert (caught.value.status, caught.value.path, caught.value.subject) == (429, "/token", "login")
+
+
 def test_a_dead_token_is_renewed_once(script: Script, login: Build) -> None:
     script.expect("POST /auth/token", answer=TOKEN)
     script.expect("GET /api/Agent/3", token="t0ken-1", answer={"id": 3})
@@ -832,6 +839,13 @@ def test_a_byte_order_mark_and_wrong_charsets_do_not_matter(script: Script, buil
     assert build().get("/Roles/3") == {"id": 3, "name": "ü"}
 
 
+def test_a_charset_that_is_named_counts(script: Script, build: Build) -> None:
+    script.expect(
+        "GET /api/Roles/3", text='{"id": 3, "name": "ü"}', headers={"Content-Type": "text/json; CHARSET=latin-1"}
+    )
+    assert build().get("/Roles/3") == {"id": 3, "name": "Ã¼"}
+
+
 # TLS, and what is taken for it
 
 
@@ -1072,6 +1086,49 @@ def test_a_proxy_that_can_be_none(build: Build, monkeypatch: pytest.MonkeyPatch,
 
 
 # Where there is nobody
+
+
+@pytest.mark.usefixtures("no_system")
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (requests.exceptions.InvalidSchema("Missing dependencies for SOCKS support."), "the proxy speaks SOCKS, which"),
+        (requests.exceptions.InvalidSchema("No connection adapters"), "the address is not valid. Check halo_url."),
+        (requests.exceptions.InvalidURL("no"), "the address is not valid. Check halo_url."),
+        (requests.exceptions.SSLError("no  cipher"), "TLS failed: no cipher. Check the certificate, or name the CA"),
+        (requests.exceptions.SSLError("EOF occurred"), "the connection was lost during GET /x."),
+        (requests.exceptions.SSLError("certificate verify failed: odd (x)"), "refused: odd. Check the certificate."),
+        (requests.ConnectTimeout("no"), "no connection could be made: no route to it. Check halo_url and the network"),
+        (requests.ConnectTimeout("[Errno -2] No Such Thing"), "no connection could be made: no such thing. Check"),
+        (requests.exceptions.ProxyError("no"), "the proxy refused the connection. Check the proxy variables."),
+    ],
+    ids=str,
+)
+def test_why_nothing_was_sent(build: Build, monkeypatch: pytest.MonkeyPatch, error: Exception, message: str) -> None:
+    def fail(*_given: Any, **_more: Any) -> None:
+        raise error
+
+    transport = build(retry_seconds=0)._transport
+    monkeypatch.setattr(transport._session, "send", fail)
+    with pytest.raises(HaloError) as caught:
+        transport.send("GET", f"{transport.instance}/api/x", path="/x")
+    assert message in str(caught.value)
+    assert (caught.value.instance, caught.value.method, caught.value.path) == (transport.instance, "GET", "/x")
+    assert not isinstance(caught.value, AmbiguousWrite)
+
+
+def test_an_address_that_no_request_can_have(build: Build) -> None:
+    transport = build()._transport
+    with pytest.raises(HaloError, match=r"the address is not valid\. Check halo_auth_url\."):
+        transport.send("GET", "https://*.example.com", path="/x")
+
+
+def test_the_library_for_requests_may_be_missing(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "REQUESTS_ERROR", "Traceback")
+    with pytest.raises(HaloError, match="the Python library 'requests' is missing") as caught:
+        build()
+    assert caught.value.instance
+    assert caught.value.hint
 
 
 def test_a_port_that_nobody_listens_on(build: Build, slept: list[float]) -> None:
@@ -1369,6 +1426,14 @@ def test_ids_that_were_read_as_texts_are_sent_as_numbers(script: Script, build: 
     build().save("/Agent", sent)
 
 
+def test_every_id_is_sent_as_a_number_and_nothing_else(script: Script, build: Build) -> None:
+    ids = ("id", "id_int", "loginas_agent_id", "loginas_halointegrator", "team_id", "department_id", "workday_id")
+    sent = {**dict.fromkeys(ids, "07"), "name": "7", "rows": [{"id": "8"}, {"id": "r-8"}, {"id": "8a"}]}
+    expected = {**dict.fromkeys(ids, 7), "name": "7", "rows": [{"id": 8}, {"id": "r-8"}, {"id": "8a"}]}
+    script.expect("POST /api/Agent", sent=[expected], answer={"id": 7})
+    build().save("/Agent", sent)
+
+
 def test_a_warning_of_halos_is_passed_on(script: Script, build: Build) -> None:
     script.expect("POST /api/Agent", answer={**FOUND, "_warning": f"Weak:\n {SECRET}"})
     client = build()
@@ -1418,6 +1483,13 @@ def test_a_redirect_to_nowhere_is_a_redirect(script: Script, build: Build, locat
     with pytest.raises(HaloError, match="POST /Roles was redirected to ") as caught:
         build()._post("/Roles", {"name": "x"})
     assert not isinstance(caught.value, AmbiguousWrite)
+
+
+@pytest.mark.parametrize("status", [201, 400, 404])
+def test_an_address_in_another_answer_is_no_redirect(script: Script, build: Build, status: int) -> None:
+    script.expect("GET /api/Agent/3", status=status, answer={"id": 3}, headers={"Location": "/elsewhere"})
+    transport = build()._transport
+    assert transport.send("GET", f"{script.url}/api/Agent/3", path="/Agent/3", token="given").location == ""
 
 
 def test_a_netrc_is_ignored(script: Script, login: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
