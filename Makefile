@@ -1,7 +1,7 @@
 # Needs make, git and a Python of version 3.11 or newer; everything else is installed into .venv and .build.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test sandbox bench kills races faults leaks fuzz interference test-long conformance fleet screenshots controller lint sanity importer certification molecule integration matrix docs build release packages ci clean
+.PHONY: help demo test sandbox bench kills races faults leaks fuzz mutants interference test-long conformance fleet screenshots controller lint sanity importer certification molecule integration matrix docs build release packages ci clean
 
 PORT = 8765
 TENANTS = 3
@@ -22,7 +22,7 @@ VENV_TOOLS := tools/venv.sh tools/pick_python.sh
 install = @tools/venv.sh $(1) "$$(tools/pick_python.sh)" -r $(2) && touch $@
 
 # The tools call each other by name.
-demo test bench kills races faults leaks interference fuzz conformance fleet screenshots controller build: export PATH := $(VENV):$(PATH)
+demo test bench kills races faults leaks interference fuzz mutants conformance fleet screenshots controller build: export PATH := $(VENV):$(PATH)
 lint release: export PATH := $(LINT):$(PATH)
 docs: export PATH := $(DOCS):$(PATH)
 importer: export PATH := $(IMPORTER):$(PATH)
@@ -71,6 +71,12 @@ interference: .venv/test.ok $(LINK)  ## someone else changes agents and applicat
 FUZZ_MINUTES = 5
 fuzz: .venv/test.ok $(LINK)  ## hostile answers, store files, reports and tables, for minutes; FUZZ_MINUTES=60
 	$(VENV)/python -m pytest -n0 -s tests/unit/test_fuzz.py --fuzz-minutes $(FUZZ_MINUTES) $(PYTEST_ARGS)
+
+MODULES =
+BUDGET = 30
+SEED = 0
+mutants: .venv/test.ok $(LINK)  ## break module_utils in one place at a time: do the unit tests notice (long)? MODULES="run plan" BUDGET=30 SEED=0
+	$(VENV)/python tools/mutants.py --minutes $(BUDGET) --seed "$(SEED)" $(MODULES)
 
 conformance: .venv/test.ok $(LINK)  ## prove what each store must do, and write the table of it into the documentation
 	$(VENV)/python -m pytest tests/scenario/test_conformance.py --write-conformance $(PYTEST_ARGS)
