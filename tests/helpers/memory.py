@@ -66,6 +66,7 @@ class Halo:
         self.claims: dict[str, list[Row] | None] = {}
         self.requests: list[str] = []
         self.sent: list[Row] = []
+        self.query: dict[str, Any] = {}
         self._disturbances: list[tuple[re.Pattern[str], Any, list[int]]] = []
         self.agent(3, "Admin", isapiagent=None, roles=["r-1"])
         self.agent(7, "api-own")
@@ -93,8 +94,9 @@ class Halo:
         """Answer ``reply`` (a Response, or a function that gives one) to the next requests that match."""
         self._disturbances.append((re.compile(request), reply, [skip, times]))
 
-    def send(self, method: str, url: str, *, path: str, body: Any = None, **_more: Any) -> Response:
+    def send(self, method: str, url: str, *, path: str, body: Any = None, query: Any = None, **_more: Any) -> Response:
         """The transport's part."""
+        self.query = dict(query or {})
         request = f"{method} {path}"
         self.requests.append(request)
         for pattern, reply, counts in self._disturbances:
@@ -137,13 +139,14 @@ class Halo:
             if method == "POST":
                 self.sent.append(body[0])
                 return answer(self._save(kind, rows, body[0]), 201)
-            return answer([self._list_row(row) for row in rows.values()])
+            return answer([self._list_row(row) for row in rows.values() if self._is_listed(kind, row)])
         key = next((key for key in rows if str(key) == number), None)
         if key is None:
             return answer({"Message": "not found"}, 404)
         if method == "DELETE":
             return answer(rows.pop(key))
-        return answer(self._shown(rows[key]))
+        details = set() if self.query.get("includedetails") == "true" else {"roles", "teams", "scopes"}
+        return answer({name: value for name, value in self._shown(rows[key]).items() if name not in details})
 
     def _save(self, kind: str, rows: dict[Any, Row], sent: Row) -> Row:
         number = sent.get("id")
@@ -165,6 +168,12 @@ class Halo:
         if row.get("loginas_agent_id"):
             row["loginas_agent_name"] = self.agents.get(row["loginas_agent_id"], {}).get("name")
         return row
+
+    def _is_listed(self, kind: str, row: Row) -> bool:
+        """Agents that are disabled, or for programs alone, are listed on request."""
+        names = ["includedisabled" if row.get("isdisabled") else "includeenabled"]
+        names += ["includeapiagents"] if row.get("isapiagent") else []
+        return kind != "Agent" or all(self.query.get(name) == "true" for name in names)
 
     def _list_row(self, row: Row) -> Row:
         shown = self._shown(row)

@@ -727,6 +727,14 @@ def test_the_agent_that_is_bound_is_read_back(world: World) -> None:
     assert "did not keep the login agent: it is 20 instead of 30" in row["error"]
 
 
+def test_what_halo_has_answered_is_kept_whatever_fails_then(world: World) -> None:
+    world.agent(20, "api-20")
+    world.disturb("POST /Application", answer({"id": "a-9", "clientId": "c-9"}, 201))
+    assert "cannot be read back" in world.run(bind())["bindings"]["Sync"]["error"]
+    pending = world.store.entries["Sync"]["pending"]
+    assert (pending["application_id"], pending["client_id"], pending["in_flight"]) == ("a-9", "c-9", False)
+
+
 def test_adopting(world: World) -> None:
     world.bound()
     world.store.entries.clear()

@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.haloops.halo.plugins.module_utils.client import Client
 from ansible_collections.haloops.halo.plugins.module_utils.errors import AmbiguousWrite, HaloError
 from ansible_collections.haloops.halo.plugins.module_utils.http import Response
+from ansible_collections.haloops.halo.plugins.module_utils.resources.agent import EVERYONE
 from helpers.memory import OWN_ID, Halo, answer
 
 ROWS = [{"id": 1, "name": "one"}, {"id": 2, "name": "two"}]
@@ -183,30 +184,30 @@ def test_a_list_without_the_runs_own_application(
 def test_a_list_is_read_once_until_something_in_it_is_written(halo: Halo) -> None:
     client = halo.client()
     for _time in range(2):
-        client.cached("/Agent", {"a": "b"})
+        client.cached("/Agent", EVERYONE)
         client.cached("/Application")
     assert halo.reads == ["GET /Agent", "GET /Application"]
     client.save("/Agent", {"name": "x"})
-    assert [row["name"] for row in client.cached("/Agent", {"a": "b"})][-1] == "x"
+    assert [row["name"] for row in client.cached("/Agent", EVERYONE)][-1] == "x"
     client.cached("/Application")
     assert halo.reads == ["GET /Agent", "GET /Application", "GET /Agent"]
     client.delete("/Agent/8")
-    assert "x" not in [row["name"] for row in client.cached("/Agent", {"a": "b"})]
+    assert "x" not in [row["name"] for row in client.cached("/Agent", EVERYONE)]
 
 
 def test_other_filters_are_another_list(halo: Halo) -> None:
     client = halo.client()
-    client.cached("/Agent", {"a": "b"})
-    client.cached("/Agent")
+    client.cached("/Agent", EVERYONE)
+    client.cached("/Agent", {**EVERYONE, "search": "x"})
     assert halo.reads == ["GET /Agent", "GET /Agent"]
 
 
 def test_a_list_that_is_asked_for_as_it_is_now_is_read(halo: Halo) -> None:
     client = halo.client()
-    client.cached("/Agent")
+    client.cached("/Agent", EVERYONE)
     halo.agent(9, "new")
-    assert 9 in [row["id"] for row in client.list("/Agent")]
-    assert 9 in [row["id"] for row in client.cached("/Agent")]
+    assert 9 in [row["id"] for row in client.list("/Agent", EVERYONE)]
+    assert 9 in [row["id"] for row in client.cached("/Agent", EVERYONE)]
 
 
 def test_who_the_run_is_is_asked_once(halo: Halo) -> None:

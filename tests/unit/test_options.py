@@ -249,6 +249,10 @@ def test_a_secret_is_not_repeated(value: dict[str, Any]) -> None:
     assert SECRET not in found[0]
 
 
+def test_one_choice_is_no_choice() -> None:
+    assert complaints({"a": {"choices": ["b"]}}, {"a": "c"}) == ["a must be b, not the text 'c'"]
+
+
 @pytest.mark.parametrize("kind", ["str", "int", "bool", "dict", "path", "raw"])
 def test_nothing_is_left_to_ansible(kind: str) -> None:
     assert complaints({"many": {"type": "list", "elements": kind}}, {"many": [None]}) == []

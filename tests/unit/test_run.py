@@ -737,6 +737,12 @@ def test_with_a_token_of_nobody_known_nothing_is_risked(halo: Halo, reply: Respo
     assert "nor Halo of which agent" in told
 
 
+@pytest.mark.parametrize("given", [{"login_type": "user"}, {"login_agent": "api-other"}], ids=str)
+def test_nor_is_the_login_of_what_needs_no_secret(halo: Halo, given: dict[str, Any]) -> None:
+    halo.applications["a-own"]["grant_type"] = "implicit"
+    assert "it is what this run itself logs in with" in refused(halo, APPLICATION, name="Automation", **given)
+
+
 @pytest.mark.parametrize("given", [{"name": "Automation"}, {"redirect_uris": ["https://x"]}], ids=str)
 def test_the_rest_of_the_runs_own_application_may_change(halo: Halo, given: dict[str, Any]) -> None:
     assert plan(halo, APPLICATION, **{"name": "Automation", **given})

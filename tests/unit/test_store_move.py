@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 import pytest
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.haloops.halo.plugins.module_utils.errors import HaloError, TenantBusy
 from ansible_collections.haloops.halo.plugins.module_utils.lifecycle import entry
 from ansible_collections.haloops.halo.plugins.module_utils.rotation import Proof
-from ansible_collections.haloops.halo.plugins.module_utils.store_move import Side, move
+from ansible_collections.haloops.halo.plugins.module_utils.store_move import STORE_MOVE, Side, move
 from helpers.kept import Kept, Lines, Row
 
 INSTANCE = "https://acme.example.com"
@@ -88,6 +89,16 @@ def test_an_entry_is_moved(stores: Move) -> None:
     assert (again["changed"], again["diff"], stores.target.wrote) == (False, {"before": {}, "after": {}}, [])
     assert "warnings" not in again
     assert "failed" not in again
+
+
+def test_at_least_one_store_is_named() -> None:
+    def said(**options: Any) -> list[str]:
+        return list(
+            ArgumentSpecValidator(STORE_MOVE.options, **STORE_MOVE.constraints).validate(options).error_messages
+        )
+
+    assert said(source={"store": "file"}) == said(target={"store": "file"}) == []
+    assert said() == ["one of the following is required: source, target"]
 
 
 def test_a_source_that_is_empty_is_not_made(stores: Move) -> None:
