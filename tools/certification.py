@@ -21,7 +21,7 @@ from build import built, unpack
 
 def main() -> None:
     """Import and lint. Exits with a message if anything is not as it has to be."""
-    importer.main({**importer.SETTINGS, "GALAXY_IMPORTER_RUN_ANSIBLE_LINT": "False"})
+    importer.main(GALAXY_IMPORTER_RUN_ANSIBLE_LINT="False")
     folder = unpack(built(), "certification")
     env = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(folder.parents[2])}
     command = [str(Path(sys.executable).with_name("ansible-lint")), "--profile=production", "--offline", "--nocolor"]

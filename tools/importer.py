@@ -10,7 +10,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
 
 from build import built
 from pairs import BUILD
@@ -23,15 +22,15 @@ SETTINGS = {
 }
 
 
-def main(settings: Mapping[str, str] = SETTINGS) -> None:
-    """Import what make build made. Exits with a message if anything is not as Galaxy wants it."""
+def main(**others: str) -> None:
+    """Import what make build made, with further settings. Exits with a message unless it is as Galaxy wants it."""
     archive = built()
     command = [sys.executable, "-m", "galaxy_importer.main", str(archive)]
     # It leaves importer_result.json where it runs.
     done = subprocess.run(
         command,
         cwd=BUILD,
-        env={**os.environ, **settings},
+        env={**os.environ, **SETTINGS, **others},
         check=False,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
