@@ -62,7 +62,7 @@ faults: .venv/test.ok $(LINK)  ## every fault at every request, and the tables o
 	$(VENV)/python -m pytest -n0 tests/scenario/test_faults.py --faults "$(FAULTS)" $(PYTEST_ARGS)
 
 leaks: .venv/test.ok $(LINK)  ## look for secrets in all that runs of every playbook show and leave, in every way (long)
-	$(VENV)/python -m pytest -n2 --dist load tests/scenario/test_leak_scene.py --leaks whole $(PYTEST_ARGS)
+	$(VENV)/python -m pytest -n0 tests/scenario/test_leak_scene.py --leaks whole $(PYTEST_ARGS)
 
 INTERFERENCE = all
 interference: .venv/test.ok $(LINK)  ## someone else changes agents and applications between any two requests (long)

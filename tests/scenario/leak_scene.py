@@ -73,10 +73,22 @@ FAULTS: dict[str, dict[str, Any]] = {
     "401": {**POST, "kind": "status", "status": 401, "body": {}, "times": 2},
     # and a template, for what Halo says is none
     "403": {**POST, "kind": "status", "status": 403, "body": {"Message": "No: EVALUATED"}},
-    "500 with all that was sent, in other letters": {**POST, "kind": "echo_after", "status": 500, "edit": "swapped"},
+    "500 with all that was sent, in other letters": {
+        **POST,
+        "kind": "echo",
+        "status": 500,
+        "edit": "swapped",
+        "times": 3,
+    },
     "400 with all that was sent": {**POST, "kind": "echo", "status": 400},
     "reset in the middle of the body": {**POST, "kind": "truncate_after"},
-    "invalid JSON with all that was sent": {**POST, "kind": "echo", "status": 200, "body": '{"id": 1, "x": "SENT'},
+    "invalid JSON with all that was sent": {
+        **POST,
+        "kind": "echo",
+        "status": 200,
+        "times": 3,
+        "body": '{"id": 1, "x": "SENT',
+    },
     "a login refused with all that was sent": {**LOGIN, "kind": "echo", "status": 401, "edit": "upper"},
     "a page with all that was sent": {**LOGIN, "kind": "echo", "status": 400, "body": "<title>Not SENT</title>"},
 }
