@@ -171,8 +171,9 @@ class Halo:
 
     def _is_listed(self, kind: str, row: Row) -> bool:
         """Agents that are disabled, or for programs alone, are listed on request."""
-        names = ["includedisabled" if row.get("isdisabled") else "includeenabled"]
-        names += ["includeapiagents"] if row.get("isapiagent") else []
+        names = [
+            name for name, on in (("includedisabled", "isdisabled"), ("includeapiagents", "isapiagent")) if row.get(on)
+        ]
         return kind != "Agent" or all(self.query.get(name) == "true" for name in names)
 
     def _list_row(self, row: Row) -> Row:

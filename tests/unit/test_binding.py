@@ -182,6 +182,7 @@ ROW = {
     "verified": True,
     "made_at": "2026-06-20T12:00:00.000000+00:00",
     "due_at": None,
+    "rights": [],
     "drift": [],
     "previous_agent_id": None,
     "previous_agent": None,
@@ -669,7 +670,7 @@ def test_an_agent_that_cannot_be_retired_is_an_error_that_names_it(world: World)
     ("spec", "message"),
     [
         (bind(application=None), "application.scopes is missing"),
-        (bind(application={"scopes": []}), "application.scopes is missing"),
+        (bind(application={"scopes": []}), "without scopes lets nobody in"),
         (bind() | {"agent": {"name": "api-20", "enabled": False}}, "agent 'api-20': it would be disabled"),
         (bind(application={"enabled": False, "scopes": ["all"]}), "application 'Sync': it would be disabled"),
         (

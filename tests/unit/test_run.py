@@ -168,7 +168,7 @@ def test_what_the_list_names_and_cannot_be_read_is_an_error(
 
 
 def test_what_the_list_names_and_is_not_there_says_what_was_asked(halo: Halo) -> None:
-    halo.disturb("GET /Agent/20", answer({"Message": "not found"}, 404))
+    halo.disturb("GET /Agent/20", answer({"Message": "not found"}, 404), times=9)
     with pytest.raises(HaloError) as caught:
         plan(halo, AGENT, name="api-tickets", email="new@example.com")
     assert (caught.value.method, caught.value.path, caught.value.status) == ("GET", "/Agent/20", 404)
