@@ -28,8 +28,6 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-import botocore.awsrequest
-import botocore.httpsession
 import pytest
 import requests
 import requests.adapters
@@ -536,6 +534,11 @@ def VAULT_OF_ENTRY() -> str:
     return str(VAULT.encrypt(json.dumps(ENTRY)).decode())
 
 
+def _needs(store: str) -> None:
+    if store == "hashi_vault":
+        pytest.importorskip("hvac")
+
+
 SERVERS: list[tuple[str, dict[str, Any]]] = [
     ("hashi_vault", {"url": URL, "token": "t"}),
     ("hashi_vault", {"url": URL, "auth_method": "approle", "role_id": "r", "secret_id": "s"}),
@@ -552,12 +555,18 @@ def test_what_a_server_of_secrets_answers(unused: Path, which: tuple[str, dict[s
         return made
 
     name, options = which
+    _needs(name)
     with (
         mock.patch.object(requests.adapters.HTTPAdapter, "send", send),
         mock.patch("time.sleep"),
         contextlib.suppress(HaloError),
     ):
         used(open_store(name, Place(options=options, **PLACE)))
+
+
+def _boto() -> tuple[Any, Any]:
+    # the environments of the other versions of ansible-core have no libraries of stores
+    return tuple(pytest.importorskip(f"botocore.{name}") for name in ("awsrequest", "httpsession"))  # type: ignore[return-value]
 
 
 @functools.cache
@@ -569,6 +578,8 @@ def _aws() -> Any:
 
 @fuzz(60, dice)
 def test_what_aws_answers(unused: Path, dice: Dice) -> None:
+    awsrequest, httpsession = _boto()
+
     def send(_session: Any, request: Any) -> Any:
         value = {
             "SecretString": json.dumps(dice.spoilt(ENTRY)),
@@ -579,10 +590,10 @@ def test_what_aws_answers(unused: Path, dice: Dice) -> None:
         content = dice.content if dice.one_in(6) else json.dumps(dice.spoilt(value)).encode()
         status = dice.of([200, 200, 200, 400, 403, 500])
         raw = SimpleNamespace(stream=lambda **_how: [content], close=lambda: None)
-        return botocore.awsrequest.AWSResponse(request.url, status, CaseInsensitiveDict({"date": dice.key}), raw)
+        return awsrequest.AWSResponse(request.url, status, CaseInsensitiveDict({"date": dice.key}), raw)
 
     with (
-        mock.patch.object(botocore.httpsession.URLLib3Session, "send", send),
+        mock.patch.object(httpsession.URLLib3Session, "send", send),
         mock.patch("time.sleep"),
     ):
         used(_aws())
@@ -722,6 +733,8 @@ def test_keys_that_are_no_texts() -> None:
 
 @pytest.mark.parametrize("which", SERVERS, ids=str)
 def test_brackets_without_end(which: tuple[str, dict[str, Any]]) -> None:
+    _needs(which[0])
+
     def send(_adapter: Any, request: Any, **_how: Any) -> requests.Response:
         raw = HTTPResponse(io.BytesIO(b"[" * 100_000), status=200, preload_content=False)
         made: requests.Response = requests.adapters.HTTPAdapter().build_response(request, raw)
@@ -736,12 +749,14 @@ def test_brackets_without_end(which: tuple[str, dict[str, Any]]) -> None:
 
 @pytest.mark.parametrize("answer", [{"SecretString": "{}"}, None, [], "x"], ids=str)
 def test_aws_without_a_version(answer: Any) -> None:
+    awsrequest, httpsession = _boto()
+
     def send(_session: Any, request: Any) -> Any:
         raw = SimpleNamespace(stream=lambda **_how: [json.dumps(answer).encode()], close=lambda: None)
-        return botocore.awsrequest.AWSResponse(request.url, 200, {}, raw)
+        return awsrequest.AWSResponse(request.url, 200, {}, raw)
 
     with (
-        mock.patch.object(botocore.httpsession.URLLib3Session, "send", send),
+        mock.patch.object(httpsession.URLLib3Session, "send", send),
         pytest.raises(HaloError, match=r"in which version|not as AWS"),
     ):
         _aws().read("App")
