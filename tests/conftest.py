@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # One worker takes a whole file: these first, or the other workers wait for them in the end.
 LONGEST = (
     "test_kills.py",
+    "test_leak_scene.py",
     "test_leaks.py",
     "test_simulation.py",
     "test_execution.py",

@@ -378,7 +378,7 @@ def hurried() -> Iterator[None]:
         yield
 
 
-@fuzz(150, st.sampled_from(range(len(MODULES))), st.booleans(), dice)
+@fuzz(100, st.sampled_from(range(len(MODULES))), st.booleans(), dice)
 def test_what_halo_answers(folder: Path, number: int, check_mode: bool, dice: Dice) -> None:
     module, args = MODULES[number]
     halo = Spoiler(dice)
@@ -447,7 +447,7 @@ TAGS = (
 )
 
 
-@fuzz(100, dice, st.sampled_from(["file", "vault_file"]), st.integers(0, 3))
+@fuzz(60, dice, st.sampled_from(["file", "vault_file"]), st.integers(0, 3))
 def test_what_a_file_of_a_store_holds(folder: Path, dice: Dice, name: str, how: int) -> None:
     place = Place(folder=str(folder / "store"), **PLACE)
     store: Any = open_store(name, place)
@@ -493,12 +493,12 @@ class Hostile(_claim.SharedStore):
         return key
 
 
-@fuzz(80, dice)
+@fuzz(60, dice)
 def test_what_a_shared_store_holds(unused: Path, dice: Dice) -> None:
     used(Hostile(dice))
 
 
-@fuzz(80, dice)
+@fuzz(60, dice)
 def test_what_a_program_answers(unused: Path, dice: Dice) -> None:
     store = command.Store(Place(options={"command": ["true"]}, **PLACE))
 
@@ -546,7 +546,7 @@ SERVERS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-@fuzz(80, st.sampled_from(SERVERS), dice)
+@fuzz(50, st.sampled_from(SERVERS), dice)
 def test_what_a_server_of_secrets_answers(unused: Path, which: tuple[str, dict[str, Any]], dice: Dice) -> None:
     def send(_adapter: Any, request: Any, **_how: Any) -> requests.Response:
         status, content = _web(request.url, dice)
@@ -576,7 +576,7 @@ def _aws() -> Any:
         return open_store("aws_secrets_manager", Place(options={"region": "eu-west-2", "endpoint_url": URL}, **PLACE))
 
 
-@fuzz(60, dice)
+@fuzz(40, dice)
 def test_what_aws_answers(unused: Path, dice: Dice) -> None:
     awsrequest, httpsession = _boto()
 
@@ -641,7 +641,7 @@ ROW = {
 }
 
 
-@fuzz(60, dice)
+@fuzz(40, dice)
 def test_reports_that_are_merged(folder: Path, dice: Dice) -> None:
     for number in range(2):
         whole = {"schema_version": 1, "run": RUN, "rows": [ROW, ROW], "summary": {}}
