@@ -53,17 +53,21 @@ def own(tenant: str) -> str:
 
 # Playbooks: the variables that each is given. One without a line here fails the test.
 CASES: dict[str, dict[str, Any]] = {
+    "preflight": {"halo_preflight_store_marker": "write"},
     "audit": {},
     "provision": {},
     "rotate": {},
     "store_move": {"halo_store_to": {"store": "command", "store_options": {"command": ["KEEPER", "KEPT"]}}},
     "decommission": {"halo_decommission_confirm": "COUNT"},
+    # of one instance
+    "self_test": {"halo_hosts": "ACME", "halo_self_test_confirm": "ADDRESS", "halo_self_test_reports": True},
     "report_merge": {"halo_report_parts": ["REPORTS/provision.json", "REPORTS/rotate.json"]},
 }
 # One playbook in another way.
 ROLLBACK: dict[str, Any] = {"halo_integration_rotate": "rollback"}
 NOT_HERE = {"controller_setup": "it speaks to Controller alone; tests/awx looks at what it shows and leaves"}
-ORDER = ("provision", "audit", "rotate", "rollback", "store_move", "decommission", "report_merge")
+ORDER = ("preflight", "provision", "audit", "rotate", "rollback", "store_move", "self_test", "decommission")
+ORDER += ("report_merge",)
 
 
 # Faults: one tenant each
@@ -248,6 +252,8 @@ class Scene:
             "KEPT": str(self.stores / "kept"),
             "COUNT": str(len(self.tenants) - 1),
             "REPORTS": str(self.home / "reports"),
+            "ACME": self.tenants["acme"],
+            "ADDRESS": self.sandbox.tenants[self.tenants["acme"]]["url"],
         }
         text = json.dumps({**CASES[base], **(ROLLBACK if name == "rollback" else {})})
         for word, value in places.items():
