@@ -41,8 +41,9 @@ from mutations import Mutant
 
 PLACE = "plugins/module_utils"
 FLOOR = 90
-# seconds of tests for one mutant: what is slower than the others has its turn only while they take less
-MOST = 15.0
+# seconds of tests for one mutant: what is slower than the others has its turn only while they take less; where tests
+# that reach it are known, and where all that reach its module may notice it
+MOST, MOST_NEAR = 60.0, 15.0
 # They do not call module_utils in this process, read its source instead, or run for a minute.
 WITHOUT = (
     "controller_content", "example_inventory", "layers", "sandbox", "sandbox_program", "sandbox_schema", "simulation",
@@ -86,6 +87,11 @@ class Reach:
             reach.seconds[item.nodeid] = time.monotonic() - started
         return reach
 
+    def quiet(self) -> set[str]:
+        """The tests that reach no line at all."""
+        loud = {test for lines in self.lines.values() for tests in lines.values() for test in tests}
+        return set(self.seconds) - loud
+
 
 def _tests(known: Iterable[Reach], mutant: Mutant) -> tuple[dict[str, float], bool]:
     """The tests that may notice a mutant with their seconds, fastest first; and whether they reach it as they run.
@@ -99,14 +105,16 @@ def _tests(known: Iterable[Reach], mutant: Mutant) -> tuple[dict[str, float], bo
     reached = mutant.inside and bool(found)
     if not reached:
         for reach in known:
-            # tables are compared with the documentation in the tests of the contract
             near = {test for tests in reach.lines.get(mutant.module, {}).values() for test in tests}
+            # beside them, those that call nothing, and look at tables
+            near |= reach.quiet() if near else set()
+            # and those that compare tables with the documentation
             near |= {test for test in reach.seconds if "/test_contract.py" in test}
             found |= {test: reach.seconds[test] for test in near}
     spent, chosen = 0.0, {}
     for test, seconds in sorted(found.items(), key=lambda one: (one[1], one[0])):
         spent += seconds
-        if spent < MOST:
+        if spent < (MOST if reached else MOST_NEAR):
             chosen[test] = seconds
     return chosen, reached
 

@@ -384,7 +384,6 @@ class Secret:
 
     api: str
     client_id_api: str
-    agent: str
     needs: t.Callable[[t.Mapping[str, t.Any]], bool] = lambda view: True
 
 

@@ -124,7 +124,9 @@ class Halo:
         if path == "/Roles":
             return answer(ROLES)
         if path == "/Team":
-            return answer(TEAMS)
+            # those in use and those that are not, each on request
+            both = all(self.query.get(name) == "true" for name in ("includeenabled", "includedisabled"))
+            return answer(TEAMS if both else [])
         if path.startswith("/Roles/"):
             number = path.rpartition("/")[2]
             return answer({"id": number, "claims": self.claims.get(number, [])})

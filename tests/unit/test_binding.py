@@ -695,6 +695,13 @@ def test_what_could_never_log_in(world: World, spec: Row, message: str, there: b
     assert not world.writes
 
 
+def test_what_is_bound_is_enabled_without_a_word(world: World) -> None:
+    world.bound()
+    world.applications["a-Sync"]["inactive"] = True
+    row = world.run(bind(application=None), check_mode=True)["bindings"]["Sync"]
+    assert row["drift"] == ["application enabled: false instead of true"]
+
+
 def test_a_method_that_is_not_known_is_left_to_the_login(world: World) -> None:
     world.bound()
     world.applications["a-Sync"]["grant_type"] = "device_code"

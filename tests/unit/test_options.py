@@ -253,6 +253,12 @@ def test_one_choice_is_no_choice() -> None:
     assert complaints({"a": {"choices": ["b"]}}, {"a": "c"}) == ["a must be b, not the text 'c'"]
 
 
+@pytest.mark.parametrize(("value", "word"), [(True, "yes"), (False, "no")])
+def test_a_boolean_stands_for_the_one_choice_that_is_spelt_like_it(value: bool, word: str) -> None:
+    assert complaints({"a": {"choices": [word, "maybe"]}}, {"a": value}) == []
+    assert complaints({"a": {"choices": ["perhaps", "maybe"]}}, {"a": value}) != []
+
+
 @pytest.mark.parametrize("kind", ["str", "int", "bool", "dict", "path", "raw"])
 def test_nothing_is_left_to_ansible(kind: str) -> None:
     assert complaints({"many": {"type": "list", "elements": kind}}, {"many": [None]}) == []

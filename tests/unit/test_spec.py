@@ -448,3 +448,12 @@ def test_every_connection_option_falls_back_on_its_variable(monkeypatch: pytest.
     assert names == [option.upper()]
     monkeypatch.setenv(option.upper(), "x")
     assert fallback(*names) == "x"
+
+
+def test_names_are_shown_in_the_order_of_a_person() -> None:
+    refs = [Ref(1, "beta"), Ref(2, "Gamma"), Ref(3, "alpha"), Ref(4, None)]
+    assert AGENT.field("roles").show(refs) == ["4", "alpha", "beta", "Gamma"]
+
+
+def test_an_info_module_without_filters_shows_all() -> None:
+    assert ROLE.keep({}, {}) is True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import io
 import json
 import socket
 import ssl
@@ -539,6 +540,15 @@ def test_waits_grow_up_to_a_minute(script: Script, build: Build, slept: list[flo
     assert slept == [1, 2, 4, 8, 16, 32, 60, 60]
 
 
+def test_the_longest_wait(script: Script, build: Build, slept: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http.random, "uniform", lambda _low, high: high)
+    script.expect("GET /api/Agent/3", status=429, answer=RATE_LIMIT)
+    script.expect("GET /api/Agent/3", status=429, answer=RATE_LIMIT, headers={"Retry-After": "10"})
+    script.expect("GET /api/Agent/3", answer={"id": 3})
+    build().get("/Agent/3")
+    assert slept == pytest.approx([1.2, 12.0])
+
+
 def test_waits_differ_from_tenant_to_tenant(script: Script, build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
     monkeypatch.setattr(http.time, "sleep", waits.append)
@@ -712,13 +722,30 @@ def test_a_token_request_that_was_lost_is_repeated(script: Script, login: Build,
     assert slept == [1]
 
 
-def test_a_read_that_is_lost_each_time_is_an_error(script: Script, build: Build, slept: list[float]) -> None:
+@pytest.mark.parametrize("fault", ["reset", "truncate"])
+def test_a_read_that_is_lost_each_time_is_an_error(
+    script: Script, build: Build, slept: list[float], fault: str
+) -> None:
     for _time in range(4):
-        script.expect("GET /api/Agent/3", fault="reset")
+        script.expect("GET /api/Agent/3", answer={"id": 3}, fault=fault)
     with pytest.raises(HaloError, match="the connection was lost during GET /Agent/3") as caught:
         build().get("/Agent/3")
     assert not isinstance(caught.value, AmbiguousWrite)
-    assert len(slept) == 3
+    assert slept == [1, 2, 4]
+
+
+def test_a_reader_whose_time_is_over_waits_for_nothing() -> None:
+    class Sock:
+        def gettimeout(self) -> float:
+            return 0.0
+
+    raw = io.BytesIO(b"x")
+    reader = http._LimitedReader(raw, Sock())
+    with pytest.raises(TimeoutError):
+        reader.readinto(bytearray(1))
+    assert reader.readable()
+    reader.close()
+    assert raw.closed
 
 
 def test_a_read_that_is_never_answered(script: Script, build: Build) -> None:
@@ -777,6 +804,7 @@ def test_the_time_is_for_each_request_anew(script: Script, build: Build) -> None
 
 
 def test_a_response_has_a_limit(script: Script, build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert http.LARGEST == 50 * 1024**2
     monkeypatch.setattr(http, "LARGEST", 1024**2)
     script.expect("GET /api/Roles/3", text='"' + "x" * (1024**2 - 2) + '"')
     script.expect("GET /api/Roles/4", text='"' + "x" * 1024**2 + '"')

@@ -195,7 +195,7 @@ APPLICATION = Resource(
     ),
     defaults={"authentication_method": "client_credentials", "login_type": "agent"},
     computed={"client_id": lambda raw: raw.get("clientId") or None, "system": is_system},
-    secret=Secret("clientSecret", "clientId", "login_agent", _uses_secret),
+    secret=Secret("clientSecret", "clientId", _uses_secret),
     reserved=("clientId", "clientSecret", "new_apikey1", "new_apikey2", "tokens", "authorizations"),
     guard=guard,
     advise=advise,

@@ -50,5 +50,5 @@ INTEGRATOR = Resource(
         "allow_hosted": {"type": "bool", "default": False},
         "allow_self": {"type": "bool", "default": False},
     },
-    secret=Secret("client_secret_halointegrator", "client_id_halointegrator", "login_agent"),
+    secret=Secret("client_secret_halointegrator", "client_id_halointegrator"),
 )
