@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: batches
 short_description: How many tenants a play takes at a time
-version_added: 0.9.0
+version_added: 1.0.0
 author: Halo Ops contributors (@haloops)
 description:
   - Returns what the C(serial) of a play takes. The playbooks of this collection give it C(halo_serial), which may be

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: halo_preflight
 short_description: See that a tenant can be worked on before anything is changed
-version_added: 0.9.0
+version_added: 1.0.0
 author: Halo Ops contributors (@haloops)
 description:
   - Looks at what a run over a tenant depends on, and says all that is wrong at once. The playbook

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: halo_self_test
 short_description: Ask an instance whether Halo is as this collection assumes
-version_added: 0.9.0
+version_added: 1.0.0
 author: Halo Ops contributors (@haloops)
 description:
   - Halo's API is not documented in full, so this collection is built on assumptions. This module asks an instance about
