@@ -273,7 +273,7 @@ def _seen(client: Client, agent_id: t.Any, rows: list[Raw]) -> Raw | None:
     """
     row = next((row for row in rows if fold(row.get("id")) == fold(agent_id)), None)
     # who asks looks again by itself
-    return _listed(AGENT, client, row, ()) if row else _details(AGENT, client, agent_id)
+    return _listed(AGENT, client, row, again=False) if row else _details(AGENT, client, agent_id)
 
 
 @contextlib.contextmanager
@@ -338,14 +338,14 @@ def _details(resource: Resource, client: Client, identity: t.Any) -> Raw | None:
     return raw
 
 
-def _listed(resource: Resource, client: Client, row: Raw, pauses: t.Sequence[float] = SETTLE) -> Raw:
+def _listed(resource: Resource, client: Client, row: Raw, *, again: bool = True) -> Raw:
     """The object of a list's row with its details.
 
-    :param pauses: seconds before each further look where it cannot be read: an accepted write can be readable late
+    :param again: look again where it cannot be read: an accepted write can be readable late
     :raises HaloError: it cannot be read, which does not mean that there is none
     """
     found = None
-    for seconds in (0.0, *pauses):
+    for seconds in (0.0, *(SETTLE if again else ())):
         if seconds:
             client.pause(seconds)
         found = _details(resource, client, row["id"])
