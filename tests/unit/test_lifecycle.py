@@ -683,3 +683,10 @@ def test_a_secret_that_was_finished_is_current_until_the_next_one_is_and_no_agen
         assert [one["agent_id"] for one in now["outstanding"]["retire"]] == replaced
         assert now["outstanding"]["deliver"] == current
         assert entry(now) == now
+
+
+def test_nothing_follows_a_finish_unless_it_is_said() -> None:
+    now = entry({"pending": {**label("new"), "replaces": ["old"]}, "outstanding": {"deliver": "then"}})
+    assert finish(now)["outstanding"] == {"deliver": "then", "retire": []}
+    assert finish(now, retire=True)["outstanding"]["retire"][0]["agent_id"] == "old"
+    assert finish(now, deliver=True)["outstanding"]["deliver"] == finish(now)["current"]["made_at"] != "then"

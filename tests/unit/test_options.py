@@ -259,6 +259,12 @@ def test_a_boolean_stands_for_the_one_choice_that_is_spelt_like_it(value: bool, 
     assert complaints({"a": {"choices": ["perhaps", "maybe"]}}, {"a": value}) != []
 
 
+@pytest.mark.parametrize("word", ["y", "Yes", "on", "1", "true", "t", "n", "no", "OFF", "0", "False", "f"])
+def test_what_is_taken_for_a_boolean(word: str) -> None:
+    assert complaints({"a": {"type": "bool"}}, {"a": word}) == []
+    assert complaints({"a": {"type": "bool"}}, {"a": f"{word}x"}) != []
+
+
 @pytest.mark.parametrize("kind", ["str", "int", "bool", "dict", "path", "raw"])
 def test_nothing_is_left_to_ansible(kind: str) -> None:
     assert complaints({"many": {"type": "list", "elements": kind}}, {"many": [None]}) == []

@@ -331,3 +331,17 @@ def test_many_agents_that_have_a_role_are_counted(count: int, said: str) -> None
         guard(halo, params, HELD, plan(ROLE, HELD, {}, state="absent"), None)  # type: ignore[arg-type]
     assert caught.value.message == f"it is a role of the {said}"
     assert "force: true" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_built_in_role_is_changed_on_request_alone(allowed: bool) -> None:
+    built_in = {"id": "r-1", "name": "Administrator", "claims": claims(SA="true")}
+    params = {"allow_built_in": allowed, "force": True, "permissions": {}, "claims": None}
+    changed = plan(ROLE, built_in, {"permissions": {}})
+    assert changed.changed
+    if allowed:
+        guard(Agents([]), params, built_in, changed, None)  # type: ignore[arg-type]
+    else:
+        with pytest.raises(Refused, match="it is a built-in role of Halo"):
+            guard(Agents([]), params, built_in, changed, None)  # type: ignore[arg-type]
+    guard(Agents([]), params, built_in, plan(ROLE, built_in, {}), None)  # type: ignore[arg-type]
