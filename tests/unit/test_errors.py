@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -62,6 +63,27 @@ def test_a_secret_is_removed_in_every_form(secret: str, form: str) -> None:
     assert HIDDEN in text
     if form != "base64 of something longer":
         assert text == f"before [{HIDDEN}] after"
+
+
+@pytest.mark.parametrize("length", range(4, 10))
+@pytest.mark.parametrize("before", range(4))
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode], ids=["base64", "for URLs"])
+def test_of_longer_base64_what_holds_the_secret_alone_is_removed(
+    encode: Callable[[bytes], bytes], before: int, length: int
+) -> None:
+    """A character stands for six bits: one that has some of what comes before stays, one of the end goes."""
+    secret = "\xff\xfe?>~}"[:length].ljust(length, "?")
+    plain = secret.encode()
+    whole = encode(b"a" * before + plain + b"zzz").decode()
+    first, last = -(-before * 8 // 6), -(-(before + len(plain)) * 8 // 6)
+    assert redact(whole, [secret]) == whole[:first] + HIDDEN + whole[last:]
+
+
+def test_what_is_too_short_to_be_told_from_other_text_stays() -> None:
+    # the three characters that a secret of three has of its own in the midst of something longer
+    whole = base64.b64encode(b"aabc").decode()
+    assert redact(whole, ["abc"]) == whole
+    assert redact(base64.b64encode(b"abc").decode(), ["abc"]) == HIDDEN
 
 
 def test_every_secret_is_removed_wherever_it_stands() -> None:
@@ -141,3 +163,9 @@ def test_unknown_fate_says_whether_the_server_may_still_work() -> None:
 )
 def test_one_line_holds_nothing_that_a_terminal_acts_on(text: str, line: str) -> None:
     assert one_line(text) == line
+
+
+def test_one_line_is_as_long_as_it_may_be() -> None:
+    assert one_line("x" * 6, 5) == "xxxxx..."
+    # of what is much too long, no more than the beginning is looked at
+    assert [one_line(" " * count + "x") for count in (5999, 6000)] == ["x", ""]
