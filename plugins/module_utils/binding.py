@@ -564,7 +564,8 @@ class _InHalo:
         self._remark = ""
         self.found_rights: list[Result] = []
         # the login that was proven last, and the scopes that it has
-        self._proven: tuple[Client, str] | None = None
+        self._proven: Client | None = None
+        self._granted = ""
 
     # What is there
 
@@ -755,7 +756,8 @@ class _InHalo:
                 hint="Check the scopes of the application.",
             )
         reason = one_line(redact(str(response["error"] or ""), [label["client_secret"]]))
-        self._proven = (client, response["scope"] or scope) if response["valid"] else None
+        self._proven = client if response["valid"] else None
+        self._granted = response["scope"] or scope
         return Proof(response["valid"], (response["agent"] or {}).get("id"), reason)
 
     def rights(self, label: Label) -> list[str]:
@@ -763,16 +765,15 @@ class _InHalo:
         proof = None if self._proven else self.test(label, whom=False)
         if not self._proven:
             raise HaloError(f"its rights cannot be asked for, since it does not log in ({proof and proof.reason}).")
-        client, granted = self._proven
-        self.found_rights = ask(client, self._spec["can"], lambda: self._known(granted))
+        self.found_rights = ask(self._proven, self._spec["can"], self._known)
         return refused({"rights": self.found_rights})
 
-    def _known(self, granted: str) -> Known:
+    def _known(self) -> Known:
         """What can be read of the scopes, roles and teams that it logs in with, by the run's own login."""
         view = self.login.change.before if self._tenant.check_mode else self.login.change.after
-        scopes = (view or {}).get("scopes")
+        scopes, granted = (view or {}).get("scopes"), frozenset(self._granted.split())
         permissions, teams = held(self._client, look_up(self._client, self.agent_id))
-        return Known(frozenset(granted.split()), None if scopes is None else frozenset(scopes), permissions, teams)
+        return Known(granted, None if scopes is None else frozenset(scopes), permissions, teams)
 
     def retire(self, agent_id: t.Any) -> str:
         """``POST`` or ``DELETE /Agent``, and a look whether it had effect."""

@@ -153,8 +153,8 @@ class Scene:
         settings: Mapping[str, str],
         *,
         good: Iterable[str] = GOOD,
-        faults: Iterable[str] = FAULTS,
-        ways: Iterable[str] = WAYS,
+        faults: Iterable[str] = tuple(FAULTS),
+        ways: Iterable[str] = tuple(WAYS),
         variables: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         self.sandbox = sandbox

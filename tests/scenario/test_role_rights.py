@@ -21,7 +21,7 @@ from helpers import in_process
 from role_runner import CHECK, NAME, ROTATE, Fleet, Outcome, Tenant
 
 GUIDE = Path(__file__).resolve().parent.parent.parent / "docs" / "docsite" / "rst" / "rights.rst"
-CAN = ["read tickets", "edit tickets", "read customers"]
+CAN = ("read tickets", "edit tickets", "read customers")
 SCOPES = ["read:tickets", "edit:tickets", "read:customers"]
 AGENT = {"name": "api-ansible", "roles": ["Standard User"], "teams": ["1st Line Support"]}
 
