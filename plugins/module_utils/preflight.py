@@ -146,7 +146,7 @@ def look_at_scope(granted: str | None, connection: Connection) -> Check:
     """Whether the token's scope is enough."""
     if connection.access_token:
         return Check("scope", OK, "that of halo_access_token, which does not say it")
-    scope = granted or connection.scope
+    scope = one_line(granted or connection.scope)
     if set(scope.split()) & set(ENOUGH):
         return Check("scope", OK, scope)
     return Check("scope", FAILED, f"{scope} is not enough: agents and applications take all or admin (halo_scope)")

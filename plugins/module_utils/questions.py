@@ -30,6 +30,7 @@ SWITCHES = ("in_section", "unassigned_access", "otheragent_access")
 # the beginning of a hash by ASP.NET's PasswordHasher (PBKDF2), in base64
 HASH = "AQAAAA"
 _WORD = re.compile(r"[A-Za-z_]{1,40}")
+_FIELD = re.compile(r"(\[\d\]\.)?[A-Za-z_]{1,40}")
 
 
 class NotAsked(Exception):
@@ -76,11 +77,10 @@ class Reply(t.NamedTuple):
         if self.error:
             return f"error {self.error}"
         # of a page, what it is wrapped in; of any other object, that it is one
-        if "record_count" in self.data:
-            return f"an object with {', '.join(sorted(self.data))}"
-        if "id" in self.data:
+        if "id" in self.data and "record_count" not in self.data:
             return "an object"
-        names = sorted(str(name)[:40] for name in self.data)[:5]
+        # what is no name of a field is nothing to print, or to paste
+        names = [name if _FIELD.fullmatch(str(name)) else "(odd)" for name in sorted(self.data)[:5]]
         return f"an object with {', '.join(names)}" if names else "an empty object"
 
 
@@ -143,7 +143,7 @@ class Lab(t.Protocol):
         """A throw-away application that logs in as a throw-away agent."""
 
     def new_secret(self) -> str:
-        """A new secret, which will not be shown."""
+        """A new secret, which appears in no output."""
 
 
 class Finding(t.NamedTuple):
@@ -467,10 +467,10 @@ def _agent_deleted(lab: Lab) -> Finding:
     if not reply.done:
         return Finding(False, reply.shape)
     read = lab.read(f"/Agent/{agent['id']}", lambda one: one.status == 404)[0]
-    shown = any(str(row.get("id")) == str(agent["id"]) for row in lab.rows("/Agent", EVERYONE))
+    listed = any(str(row.get("id")) == str(agent["id"]) for row in lab.rows("/Agent", EVERYONE))
     disabled = ", disabled" if read.row.get("isdisabled") else ""
-    observed = f"{read.status}{disabled}, {'in' if shown else 'not in'} the list"
-    return Finding(read.status == 404 and not shown, observed)
+    observed = f"{read.status}{disabled}, {'in' if listed else 'not in'} the list"
+    return Finding(read.status == 404 and not listed, observed)
 
 
 @_writing("Does Halo delete an agent that an application logs in as?", "yes, without a word")
@@ -891,6 +891,6 @@ def _list(names: t.Iterable[str]) -> str:
 
 
 def _value(value: t.Any) -> str:
-    """A value of an enumeration, so that it can be told from none."""
+    """A value of an enumeration, so that it is not taken for none."""
     text = str(value)
     return text[:40] if re.fullmatch(r"[\w .-]+", text) else "(empty)" if not text else "(unprintable)"

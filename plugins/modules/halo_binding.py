@@ -22,6 +22,7 @@ description:
 extends_documentation_fragment:
   - haloops.halo.connection
   - haloops.halo.fleet
+  - haloops.halo.store
   - haloops.halo.attributes
 options:
   bindings:
@@ -234,26 +235,6 @@ options:
         description: The C(made_at) of the pending action.
         type: str
         required: true
-  store:
-    description:
-      - Where secrets are kept. V(vault_file) are files encrypted with Ansible Vault, V(file) plain ones, V(hashi_vault)
-        is HashiCorp Vault or OpenBao, V(aws_secrets_manager) AWS, V(controller_host) a host's variable in AWX
-        or Automation Controller, V(command) any program.
-      - The variable C(halo_integration_store) of the host unless set, or else V(vault_file).
-    type: str
-  store_dir:
-    description:
-      - Folder of a file store; a relative one is relative to the inventory.
-      - The variable C(halo_integration_store_dir) of the host unless set, or else C(halo_credentials).
-    type: path
-  store_options:
-    description: Options of the store. The variable C(halo_integration_store_options) of the host unless set.
-    type: dict
-  store_key:
-    description:
-      - The tenant's key in the store, instead of its address and tenant name.
-      - The variable C(halo_integration_store_key) of the host unless set.
-    type: str
   rotate:
     description:
       - V(true) makes new secrets now.

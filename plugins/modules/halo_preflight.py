@@ -22,26 +22,9 @@ description:
 extends_documentation_fragment:
   - haloops.halo.connection
   - haloops.halo.fleet
+  - haloops.halo.store
   - haloops.halo.attributes
 options:
-  store:
-    description:
-      - Where secrets are kept; see M(haloops.halo.halo_binding).
-      - The variable C(halo_integration_store) of the host unless set, or else V(vault_file).
-    type: str
-  store_dir:
-    description:
-      - Folder of a file store; a relative one is relative to the inventory.
-      - The variable C(halo_integration_store_dir) of the host unless set, or else C(halo_credentials).
-    type: path
-  store_options:
-    description: Options of the store. The variable C(halo_integration_store_options) of the host unless set.
-    type: dict
-  store_key:
-    description:
-      - The tenant's key in the store, instead of its address and tenant name.
-      - The variable C(halo_integration_store_key) of the host unless set.
-    type: str
   store_marker:
     description:
       - V(write) writes a marker to the tenant's place in the store where there is none, and says since when the store

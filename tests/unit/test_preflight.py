@@ -111,6 +111,11 @@ def test_the_scope(granted: Any, options: dict[str, Any], state: str) -> None:
     assert look_at_scope(granted, Halo().client(**options).login.connection).state == state
 
 
+def test_a_scope_that_halo_names_does_nothing_to_a_terminal() -> None:
+    found = look_at_scope("all \x1b]0;title\x07\nx", Halo().client().login.connection)
+    assert found == Check("scope", "ok", "all x")
+
+
 ADMINISTRATOR = {"type": "Administration", "value": "true"}
 NO_ADMINISTRATOR = {"type": "Administration", "value": "false"}
 
